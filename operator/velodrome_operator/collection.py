@@ -27,6 +27,8 @@ from velodrome_operator.races import Race, Races
 
 # Seconds between two looks into the inboxes. A report waits half of this time on average.
 ROUND_SECONDS = 0.3
+# The same while searches report: what their pods run next follows from these reports.
+_BUSY_SEARCH_SECONDS = 0.1
 # A race without known pods probably gets no reports. Its inbox is read only once in so many rounds.
 _ROUNDS_WITHOUT_PODS = 10
 _LONGEST_PAUSE = 10.0
@@ -81,7 +83,7 @@ class Collection:
         self.redis_up = False
         self.last_round: float | None = None
         self.collected_at: datetime | None = None
-        self._rounds = 0
+        self._rounds, self._busy_search = 0, False
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._pauses: dict[str, tuple[float, float]] = {}  # by uid: when the pause ends, and how long it is
         self._lanes, self._slow_lane = asyncio.Semaphore(_LANES), asyncio.Semaphore(1)
@@ -91,7 +93,9 @@ class Collection:
         pause = ROUND_SECONDS
         try:
             while True:
-                pause = ROUND_SECONDS if await self.round() else min(pause * 2, _LONGEST_PAUSE)
+                answered = await self.round()
+                usual = _BUSY_SEARCH_SECONDS if self._busy_search else ROUND_SECONDS
+                pause = usual if answered else min(max(pause, ROUND_SECONDS) * 2, _LONGEST_PAUSE)
                 await asyncio.sleep(pause)
         finally:
             for turn in self._turns.values():
@@ -124,7 +128,7 @@ class Collection:
             await self._probe_now_and_then()
         except VelodromeError as error:
             return self._note_all(error)
-        self.waiting = len(waiting)
+        self.waiting, self._busy_search = len(waiting), any(going[uid].searching for uid in waiting)
         self.last_round, self.collected_at, self.redis_up = time.monotonic(), self._clock(), True
         for uid in set(asked).difference(waiting, self._turns):
             going[uid].logbook.collected_at = began

@@ -29,6 +29,7 @@ RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 # The rest between two passes over one race, so that one pass handles all that happens meanwhile. A race whose passes
 # take long rests longer, up to a limit: on a busy machine a pass mostly waits.
 REST_SECONDS = 0.25
+_SEARCH_REST_SECONDS = 0.1
 _REST_SHARE = 4.0
 _LONGEST_REST = 2.0
 # After so many failed tries the status shows that Redis is away: a mere restart of Redis needs no person.
@@ -85,7 +86,7 @@ class Controller:
         """The rest after a pass. One over a search mostly waits for another process, and pods wait for what follows."""
         race = self.races.get(uid)
         if race is not None and race.searching:
-            return REST_SECONDS
+            return _SEARCH_REST_SECONDS
         return min(_LONGEST_REST, max(REST_SECONDS, _REST_SHARE * took))
 
     def _is_new(self, uid: str) -> bool:

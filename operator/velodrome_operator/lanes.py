@@ -16,6 +16,9 @@ from velodrome.results.searches import Searched, Spent
 from velodrome.search.trials import search_of
 from velodrome.spec import BenchmarkJob
 
+# A pod that ends is replaced in a second at the earliest. Half of it is left for results to arrive.
+POD_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class LaneAsk:
@@ -95,6 +98,19 @@ def rooms(entries: Mapping[str, int], parallelism: int) -> dict[str, int]:
         behind = min(given, key=lambda lane: (given[lane] / entries[lane], lane))
         given[behind] += 1
     return given
+
+
+def ahead(room: int, at_once: int, seconds: float) -> int:
+    """How many suggestions of a lane are chosen before there is room for their trials, so that no pod waits for them.
+
+    All trials of a lane with so much `room` may end at once. Their pods take at least `POD_SECONDS` to be replaced,
+    and a choice takes so many `seconds`: what can't be chosen meanwhile is chosen before. Each such suggestion
+    knows fewer results. So there are none while choices are quick, and none at all if one trial runs `at_once`: then
+    each suggestion follows from all results before it.
+    """
+    if at_once == 1 or seconds <= 0:
+        return 0
+    return max(0, room - int(POD_SECONDS / seconds) * room // at_once)
 
 
 def stretch_name(lane: str, start: int) -> str:

@@ -137,15 +137,22 @@ class Reconciler:
     async def _refuse(self, race: Race, error: SpecError) -> None:
         """Ends a race that can't be run as it is written, unless it has ended."""
         parent = race.parent
-        if not parent.ended:
-            problems = "; ".join(str(problem) for problem in error.problems)
-            wanted = status.refused(parent.generation, error.reason, problems, parent.status, self._clock())
-            await self.writer.replace(race, wanted)
+        if parent.ended:
+            await self._see_again(race)
+            return
+        problems = "; ".join(str(problem) for problem in error.problems)
+        wanted = status.refused(parent.generation, error.reason, problems, parent.status, self._clock())
+        await self.writer.replace(race, wanted)
+
+    async def _see_again(self, race: Race) -> None:
+        """Says in the status of a race that has ended that its present generation was seen."""
+        if race.parent.generation != race.parent.status.get("observedGeneration"):
+            await self.writer.update(race, status.seen_again(race.parent.status, race.parent.generation))
 
     async def _look(self, race: Race, planned: Plan) -> Observation:
         """What there is of the trials that rank, after what was taken over and asked for in addition."""
         begun = not race.workload.jobs.keys().isdisjoint(race.indexes)
-        if takeover.is_due(race.parent.status, planned, ended=race.parent.ended, begun=begun):
+        if takeover.is_due(race.parent.status, planned, race.run, ended=race.parent.ended, begun=begun):
             await self._take_over(race, planned)
         seen = await self._observe(race, planned)
         while await self._ask_for_more(race, planned, seen):
@@ -212,12 +219,16 @@ class Reconciler:
         """Takes over what another job measured. Writes this into the status before any child is made for the rest."""
         now = self._clock()
         await asyncio.to_thread(self._register, race)
-        found = await asyncio.to_thread(takeover.take, self._store, race.results_uid, planned, now)
+        found = await self._taken(race, planned, now)
         await self.writer.replace(race, {**race.parent.status, "takenOver": found})
         race.lay_out_again()
-        await self._cluster.event(
-            race.parent.raw, takeover.EVENT, found["message"], warning=found["count"] == 0, at=now
-        )
+        missed = found["count"] == 0
+        if not missed or planned.job.spec.trials.taken_from is not None:
+            await self._cluster.event(race.parent.raw, takeover.EVENT, found["message"], warning=missed, at=now)
+
+    async def _taken(self, race: Race, planned: Plan, now: datetime) -> dict[str, Any]:
+        """Takes over results, and returns what the status is to say about it."""
+        return await asyncio.to_thread(takeover.take, self._store, race.results_uid, race.run, planned, now)
 
     async def _ask_for_more(self, race: Race, planned: Plan, seen: Observation) -> bool:
         """Looks at the results of a race until decided, if all trials of its rounds have one. Returns whether it got a
@@ -236,8 +247,10 @@ class Reconciler:
         if not more:
             return False
         now, wanted = self._clock(), {**race.parent.status, "rounds": written((*race.rounds, *more))}
-        if planned.job.spec.trials.taken_from is not None:
-            wanted["takenOver"] = await asyncio.to_thread(takeover.take, self._store, race.results_uid, planned, now)
+        if takeover.takes(planned, race.run):
+            wanted["takenOver"] = await asyncio.to_thread(
+                takeover.take, self._store, race.results_uid, race.run, planned, now
+            )
         await self.writer.replace(race, wanted)
         race.lay_out_again()
         message = texts.round_begins(found, count(more))
@@ -379,6 +392,7 @@ class Reconciler:
         """Writes the status if it changed. Returns how long to wait if it is too early to write."""
         if race.parent.ended:
             await self._judge_again(race)
+            await self._see_again(race)
             return None
         places = await self._standings(race, seen.plan) if seen.finished else []
         judged = await self.judgement.judge(race, seen.plan, ending) if ending is not None else None

@@ -11,7 +11,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from velodrome.keys import search_uid
-from velodrome_operator.lanes import EntryLook, LaneAsk, SearchAsk, SearchLook, stretch_name, stretch_start, stretches
+from velodrome_operator.lanes import (
+    EntryLook,
+    LaneAsk,
+    SearchAsk,
+    SearchLook,
+    ahead,
+    stretch_name,
+    stretch_start,
+    stretches,
+)
 
 if TYPE_CHECKING:
     from velodrome.board.desk import Answer, SearchDesk
@@ -68,15 +77,15 @@ class Searcher:
 def _look(store: Store, desk: SearchDesk, uid: str, lanes: Mapping[str, LaneAsk]) -> SearchLook:
     began, state, of = time.process_time(), desk.state, search_uid(uid)
     desk.take(desk.going)
-    for index in sorted(desk.going) if desk.prunes else ():
-        running = store.running(of, index)
-        if running is not None:
-            desk.judge(index, *running)
+    for index, running in store.running(of, sorted(desk.going) if desk.prunes else ()).items():
+        desk.judge(index, *running)
     made, laid = 0, dict[str, tuple[range, ...]]()
+    at_once, seconds = sum(asked.room for asked in lanes.values()), desk.choice_seconds
     for lane, asked in lanes.items():
         laid[lane] = _stretches(desk, lane, asked)
         turn = sum(len(desk.turns.get(stretch_name(lane, one.start), ())) for one in laid[lane])
-        while _going(desk, asked) < asked.room:
+        most = asked.room + ahead(asked.room, at_once, seconds)
+        while _going(desk, asked) < most:
             start = next((one.start for one in laid[lane] if turn in one), laid[lane][-1].start)
             if desk.suggest(asked.entries, stretch_name(lane, start)) is None:
                 break

@@ -126,6 +126,14 @@ def going_on(before: Mapping[str, Any], run: int, generation: int, now: datetime
     return {"observedGeneration": generation, "conditions": conditions, "search": search, "message": message, **kept}
 
 
+def seen_again(before: Mapping[str, Any], generation: int) -> dict[str, Any]:
+    """The status of a race that had ended, and that a change of its spec leaves as it is. Who waits for a condition
+    waits for one of the present generation.
+    """
+    conditions = [{**condition, "observedGeneration": generation} for condition in before.get("conditions") or ()]
+    return {**before, "observedGeneration": generation, "conditions": conditions}
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """A transition that deserves an Event."""

@@ -21,8 +21,10 @@ from tests.searched import RATE, ended, registered, search_of_two
 from velodrome import keys
 from velodrome.board.searches import read_search
 from velodrome.board.viewing import objectives_of, read_objectives
-from velodrome.plan import Plan, plan
+from velodrome.plan import Plan, plan, read_spans
 from velodrome.results.records import ResultReport
+from velodrome.search.study import EntryStudy, Told
+from velodrome.search.trials import search_of
 from velodrome.spec import validate
 from velodrome.store import Store
 from velodrome_operator.access import Access, password, user_name
@@ -202,11 +204,32 @@ def plan_of(race: Race) -> Plan:
     return plan(validate(race.plan.job.model_dump(mode="json", by_alias=True, exclude_none=True)))
 
 
-@pytest.mark.parametrize("parallelism", [1, 3])
+def as_optuna_suggests_then(store: Store, made: Plan) -> list[dict[str, Any]]:
+    """The suggestions of a plain loop for the first entry, told before each one the results that were known then."""
+    study, found, told = EntryStudy(search_of(made.job), "a", ["minimize"]), list[dict[str, Any]](), set[int]()
+    own = {one.number: one for one in store.suggestions(OF).values() if one.entry == "a"}
+    for number in sorted(own):
+        for before in sorted(read_spans(own[number].known, len(own)) - told):
+            study.tell(before, Told("Complete", (loss(dict(own[before].values)),)))
+            told.add(before)
+        found.append(dict(study.suggest().values))
+    return found
+
+
+@pytest.mark.parametrize(("parallelism", "pod_seconds"), [(1, 0.5), (1, 0.0), (3, 0.5), (3, 0.0)])
 @pytest.mark.parametrize("seed", range(3))
 def test_an_operator_that_is_killed_anywhere_loses_and_repeats_no_suggestion(
-    objects: Cleared, store: Store, redis_server: RedisServer, make_race: type[Race], seed: int, parallelism: int
+    objects: Cleared,
+    store: Store,
+    redis_server: RedisServer,
+    make_race: type[Race],
+    seed: int,
+    parallelism: int,
+    pod_seconds: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Without seconds in which pods start, twice as many trials are suggested as run at once."""
+    monkeypatch.setattr("velodrome_operator.lanes.POD_SECONDS", pod_seconds)
     race, dice = made(make_race, spec={"execution": {"parallelism": parallelism}}), random.Random(seed)  # noqa: S311
     now = Operator(store, redis_server.client(), objects)
     now.sees(race)
@@ -230,10 +253,33 @@ def test_an_operator_that_is_killed_anywhere_loses_and_repeats_no_suggestion(
     info = store.job(UID)
     assert info is not None
     assert info.searched is not None
+    assert suggested(store) == as_optuna_suggests_then(store, plan_of(race))
     if parallelism == 1:
         wanted = by_optuna_alone(plan_of(race))
         assert [dict(store.suggestions(OF)[number * 3].values) for number in range(5)] == wanted
         assert dict(info.searched.entries["b"].values) == min(wanted, key=loss)
+
+
+def test_suggestions_that_take_long_are_made_before_there_is_room_for_them(
+    operator: Operator,
+    objects: Cleared,
+    store: Store,
+    make_race: type[Race],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    race = made(make_race, trials=4, spec={"execution": {"parallelism": 3}})
+    operator.sees(race)
+    operator.passes(race)
+    assert len(turns(store)) == 3, "what a choice takes is not known yet"
+    monkeypatch.setattr("velodrome_operator.lanes.POD_SECONDS", 0.0)
+    operator.passes(race)
+    assert len(turns(store)) == 6
+    finish(store, race, turns(store)[0])
+    operator.passes(race)
+    assert len(turns(store)) == 6
+    assert [job["spec"]["parallelism"] for job in objects.made_jobs] == [3], "no more pods run at once"
+    searched_on(operator, store, race)
+    assert len(store.suggestions(OF)) == 8, "and no more trials in all"
 
 
 def more(operator: Operator, race: Race, trials: int) -> None:
@@ -480,7 +526,7 @@ def test_reports_of_search_trials_are_attributed_by_their_turns_and_show_their_t
     operator.sees(race)
     operator.passes(race)
     (job,) = objects.made_jobs
-    secret = next(one for (kind, name), one in objects.created.items() if kind == "Secret" and name.endswith("-keys-s"))
+    secret = next(one for (kind, name), one in objects.created.items() if kind == "Secret" and "-keys-s-" in name)
     after = restarted(store, redis_server, objects, operator, race)
     known = after.controller.races.get(UID)
     assert known is not None

@@ -242,6 +242,23 @@ def test_a_search_of_more_trials_carries_on_that_of_fewer(track: Track) -> None:
     assert values_of(suggestions(track, second.uid), "a") == by_optuna_alone(many)
 
 
+def test_a_winner_that_is_the_same_after_more_trials_keeps_what_confirmed_it(track: Track) -> None:
+    few, many = job(trials=2), job(trials=3)
+    first, values = track.race(few), by_optuna_alone(many)
+    assert min(values, key=loss) == values[0]
+    second = track.race(many)
+    with track.store() as store:
+        before, after = (store.records(uid, 0, 6) for uid in (first.uid, second.uid))
+        info = store.job(second.uid)
+    assert [one.result.metrics for one in after] == [one.result.metrics for one in before]
+    assert {one.taken_from.job_uid for one in after if one.taken_from} == {first.uid}
+    assert all(one.taken_from for one in after), "no trial confirms anything again"
+    assert info is not None
+    assert info.searched is not None
+    assert info.searched.entries["a"].spent.trials == 3
+    assert second.succeeded == 6
+
+
 def _from(**source: Any) -> dict[str, Any]:
     return {"from": source}
 

@@ -112,7 +112,7 @@ def test_only_the_attempt_that_fell_behind_is_told_to_end(
     assert index is not None
     assert not at.judge(index, "a1", points(0.85)), "it is ahead"
     store.accept(OF, 1, [], [progress(UID, index, "a1", 5.0)])
-    running = store.running(OF, index)
+    running = store.running(OF, [index]).get(index)
     assert running is not None
     attempt, reported = running
     assert (attempt, [point.epoch for point in reported]) == ("a1", [1])

@@ -18,7 +18,7 @@ from velodrome.search.trials import search_of, search_plan
 from velodrome.spec import BenchmarkJob, validate
 from velodrome_operator.children import ChildSettings, Names, lanes, search_children
 from velodrome_operator.decision import Decision
-from velodrome_operator.lanes import EntryLook, SearchLook, rooms, shares, stretches
+from velodrome_operator.lanes import POD_SECONDS, EntryLook, SearchLook, ahead, rooms, shares, stretches
 from velodrome_operator.missing_results import RESULT_GRACE
 from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.pass_input import Observation
@@ -166,7 +166,7 @@ def test_a_search_that_was_raised_gets_a_further_job_once_it_has_room() -> None:
     variables = {one["name"]: one.get("value") for one in further["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert (variables["VELODROME_LANE"], later.lane) == ("0-8", "0")
     secrets = [child["metadata"]["name"] for child in made.create if "report-key-0-3" in child.get("stringData", {})]
-    assert secrets == [Names.of(of, UID).of_stretch(later).report_keys]
+    assert secrets == [Names.of(of, UID).of_stretch(later, 4).report_keys]
     trials = (0, 3, 1, 4, 6, 9, 7, 10)
     ended = dict.fromkeys((*trials, 12, 15), True)
     over = SearchLook({"0": trials, "0-8": (12, 15)}, ended, over=frozenset({"0"}), stretches=laid)
@@ -235,6 +235,22 @@ def test_lanes_share_what_may_run_at_once(entries: dict[str, int], more: int) ->
     assert min(given_.values()) >= 1
     for lane, other in [(one, two) for one in entries for two in entries if entries[one] > entries[two]]:
         assert given_[lane] >= given_[other]
+
+
+@pytest.mark.parametrize(
+    ("room", "at_once", "seconds", "wanted"),
+    [
+        (8, 8, 0.0, 0), (8, 8, 0.05, 0), (8, 8, 0.1, 3), (8, 8, 0.365, 7), (8, 8, 9.0, 8), (32, 32, 0.036, 19),
+        (1, 1, 9.0, 0), (1, 2, 9.0, 1), (4, 8, 0.1, 2),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_chosen_while_pods_start_is_chosen_before(
+    room: int, at_once: int, seconds: float, wanted: int
+) -> None:
+    found = ahead(room, at_once, seconds)
+    assert found == wanted
+    if at_once > 1:
+        assert (room - found) * at_once / room * seconds <= POD_SECONDS, "the rest is chosen before the first pod asks"
 
 
 def test_the_status_says_how_far_a_search_is_and_then_what_it_found() -> None:

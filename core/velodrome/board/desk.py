@@ -6,6 +6,9 @@ that it knows is in the store, so a desk that is made again goes on as if nothin
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -48,6 +51,7 @@ class SearchDesk:
         self._ask = ask
         self._stopped: set[str] = set()
         self.turns: dict[str, list[int]] = {}
+        self._took_seconds: deque[float] = deque(maxlen=20)
 
     @property
     def most(self) -> int:
@@ -58,6 +62,14 @@ class SearchDesk:
     def going(self) -> AbstractSet[int]:
         """The trials that were suggested and have no result yet, by index."""
         return self.state.going
+
+    @property
+    def choice_seconds(self) -> float:
+        """What a choice takes now: the median of the last ones by the clock, since a machine may be busy. Before the
+        first one, the CPU time of those trials that go on; 0 if there are none.
+        """
+        stored = [self.state.suggestions[index].seconds for index in self.going]
+        return statistics.median(self._took_seconds or stored or [0.0])
 
     def read(self) -> None:
         """Takes everything that the store has, in the place of what was known."""
@@ -76,25 +88,24 @@ class SearchDesk:
 
     def take(self, indexes: Iterable[int]) -> list[int]:
         """Takes the results of those of these trials that have one. Returns which of them are new."""
-        found = []
-        for index in sorted(self.state.going.intersection(indexes)):
-            outcome = self._ask(partial(_ended, self._uid, index, self.state.keys))
-            if outcome is not None:
-                self.state.tell(index, outcome)
-                found.append(index)
-        return found
+        asked = sorted(self.state.going.intersection(indexes))
+        found = self._ask(partial(_ended, self._uid, asked, self.state.keys))
+        for index, outcome in found.items():
+            self.state.tell(index, outcome)
+        return list(found)
 
     def suggest(self, among: Collection[str] | None = None, lane: str = "") -> int | None:
         """Chooses the next trial, of all entries or of those `among` them. Stores its parameters before a runner can
         read them. Returns its index; None if no entry may go on now. In a `lane`, the trial gets the next turn.
         """
-        index = self.state.next(self.going, among)
+        began, index = time.monotonic(), self.state.next(self.going, among)
         if index is not None:
             made = self.state.suggest(index)
             counts, turn = self._ask(partial(_given, self._uid, index, made, lane))
             self.state.note(index, made, counts)
             if lane:
                 self._took(index, lane, turn)
+            self._took_seconds.append(time.monotonic() - began)
         return index
 
     def _took(self, index: int, lane: str, turn: int | None) -> None:
@@ -146,10 +157,10 @@ class StoredSuggestions(Mapping[int, Suggestion]):
         return len(self._store.suggestions(self._uid))
 
 
-def _ended(uid: str, index: int, keys: Sequence[MetricKey], store: Store) -> Outcome | None:
-    """What became of a search trial that has a result."""
-    record = store.trial(uid, index)
-    return None if record is None else outcome_of(keys, record.result, store.curves(uid, index))
+def _ended(uid: str, indexes: Sequence[int], keys: Sequence[MetricKey], store: Store) -> dict[int, Outcome]:
+    """What became of those of these search trials that have a result, by index."""
+    records = [one for one in store.some_trials(uid, indexes) if one is not None]
+    return {one.result.index: outcome_of(keys, one.result, store.curves(uid, one.result.index)) for one in records}
 
 
 def _given(uid: str, index: int, made: Suggestion, lane: str, store: Store) -> tuple[Suggestion, int | None]:

@@ -229,14 +229,17 @@ class Reader:
         key = keys.job(uid, "turns")
         return self._redis.parsed(decoding.parse_turns, self._redis.fields(key), key)
 
-    def running(self, uid: str, index: int) -> tuple[str, tuple[EpochPoint, ...]] | None:
-        """The newest attempt at a trial that has no result yet, with what it reported; None before it reports."""
+    def running(self, uid: str, indices: Sequence[int]) -> dict[int, tuple[str, tuple[EpochPoint, ...]]]:
+        """The newest attempt at each of these trials that has no result yet, with what it reported, by index. One that
+        has not reported yet is left out. It takes one round trip.
+        """
         live = keys.job(uid, "live")
-        text = self._redis.ask("HGET", live, index)
-        if text is None:
-            return None
-        points = self._redis.parsed(decoding.parse_live, text, live, index)
-        return text.partition(b"\n")[0].decode(), points
+        texts = self._redis.ask("HMGET", live, *indices) if indices else []
+        return {
+            index: (text.partition(b"\n")[0].decode(), self._redis.parsed(decoding.parse_live, text, live, index))
+            for index, text in zip(indices, texts, strict=True)
+            if text is not None
+        }
 
     def progress(self, uid: str) -> dict[int, Progress]:
         """The newest progress of each trial that reported some and got no result since then, by index."""

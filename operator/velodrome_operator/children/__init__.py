@@ -90,14 +90,16 @@ def search_children(
     for one in stretches:
         of_secret.setdefault(names.of_stretch(one).report_keys, []).append(one)
     for own in of_secret.values():
-        wanted = [one for one in own if one in parallelism]
-        keyed = settings.report_keys and sum(len(turns[one]) for one in own) <= MOST_REPORT_KEYS
+        wanted, count = [one for one in own if one in parallelism], sum(len(turns[one]) for one in own)
+        keyed = settings.report_keys and count <= MOST_REPORT_KEYS
         if keyed and wanted:
             keys_of = {one: [key_of(one.stretch, turn) for turn in turns[one]] for one in own}
-            made.append(report_keys(job, uid, names.of_stretch(own[0]), keys_of))
+            made.append(report_keys(job, uid, names.of_stretch(own[0], count), keys_of))
         of_job = replace(settings, report_keys=keyed)
         made += [
-            trial_job(job, uid, names.of_stretch(one), of_job, one, len(turns[one]), parallelism[one], frozenset())
+            trial_job(
+                job, uid, names.of_stretch(one, count), of_job, one, len(turns[one]), parallelism[one], frozenset()
+            )
             for one in wanted
         ]
     return tuple(made)

@@ -105,12 +105,15 @@ class Names:
 
     `base` is the name of the ConfigMap and of the Secret, and the start of all other names. It is a DNS label that
     leaves room for a pod's suffix. The Jobs of each `round` after the first, and their report keys, have its number.
-    Those of a search have an s, and the turn at which their `stretch` begins, unless that is the first one.
+    Those of a search have an s, and the turn at which their `stretch` begins, unless that is the first one. The Secret
+    with a search's report keys also has how many there are in its name: nothing can be added to one that exists, and a
+    search that is raised before its Job is there needs more of them.
     """
 
     base: str
     round: int = 1
     stretch: TrialGroup | None = None
+    keyed: int = 0
 
     @classmethod
     def of(cls, job: BenchmarkJob, uid: str) -> Names:
@@ -124,9 +127,9 @@ class Names:
         """The names of that round's children."""
         return replace(self, round=number)
 
-    def of_stretch(self, stretch: TrialGroup) -> Names:
-        """The names of the children that run this stretch of a search."""
-        return replace(self, stretch=stretch)
+    def of_stretch(self, stretch: TrialGroup, keyed: int = 0) -> Names:
+        """The names of the children that run this stretch of a search, whose Secret has so many report keys."""
+        return replace(self, stretch=stretch, keyed=keyed)
 
     def job(self, group: TrialGroup) -> str:
         """The name of a group's Job."""
@@ -148,7 +151,8 @@ class Names:
         if self.stretch is None or self.stretch.turns is None:
             return f"{self.base}-keys{self._of_round}"
         start = self.stretch.turns.start
-        return f"{self._short}-keys-{self.stretch.number}-s{start}" if start else f"{self.base}-keys-s"
+        of = f"{self.stretch.number}-s{start}" if start else "s"
+        return f"{self._short}-keys-{of}-{self.keyed}"
 
     @property
     def _of_round(self) -> str:

@@ -162,8 +162,8 @@ class Race:
 
     def taken_over(self, planned: Plan) -> frozenset[int]:
         """The trials of the plan that another job measured, as the status says."""
-        named = planned.job.spec.trials.taken_from
-        return takeover.indexes(self.parent.status, len(planned)) if named else frozenset()
+        takes = takeover.takes(planned, self.run)
+        return takeover.indexes(self.parent.status, len(planned)) if takes else frozenset()
 
     def planned(self) -> Plan:
         """The plan of the object as it is now. It is made again if it is not in memory.

@@ -31,15 +31,16 @@ def changed_code(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) 
     return [f"the code of {names} changed since race {before.uid}, {another}"]
 
 
-def taken_over(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: datetime) -> list[str]:
+def taken_over(store: Store, plan: Plan, base: Plan, uid: str, code: Mapping[str, str], at: datetime) -> list[str]:
     """Takes over results, and returns a sentence that says what was taken over.
 
     They come from the job that `trials.from` names, or else from the newest race that is like this one and has results
-    of the same code, if that has another number of repeats.
+    of the same code, if that has another number of repeats, or fewer search trials. `base` is the plan as it was before
+    a search, and `plan` has what it found.
     """
     if store.trials(uid).keys() >= set(asked(plan, read_rounds(store, plan, uid))):
         return []
-    giver = _giver(store, plan, uid, code)
+    giver = _giver(store, base, uid, code)
     if giver is None and plan.job.spec.trials.taken_from is None:
         return []
     found = take_over(store, plan, uid, giver, _expected(plan, code), at)
@@ -82,7 +83,10 @@ def _giver(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) -> Job
     if trials.taken_from is not None:
         return named_job(reader, plan, uid)
     giver = next((job for job in _alike(reader, plan, uid) if _has_results_of(reader, job, code)), None)
-    return None if giver is None or _as_often(giver, trials) else giver
+    raised = (
+        plan.job.spec.search is not None
+    )  # one that is alike had fewer search trials, and may have the same winners
+    return giver if giver is None or raised or not _as_often(giver, trials) else None
 
 
 def _as_often(job: JobInfo, trials: Trials) -> bool:

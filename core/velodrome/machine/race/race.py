@@ -77,7 +77,9 @@ def race(
         connection.ask(lambda store: store.register(job_info(plan, uid, utc(clock()))))
 
         def take_over() -> list[str]:
-            return connection.ask(lambda store: taken_over(store, plan, uid, code, utc(clock()))) if gives else []
+            return connection.ask(lambda store: taken_over(store, plan, base, uid, code, utc(clock()))) if gives else []
+
+        base = plan
 
         if plan.job.spec.search is not None:
             at = utc(clock())
