@@ -186,7 +186,7 @@ class SearchPod:
     @property
     def facts(self) -> dict[str, Any]:
         """What stands with each line of its log in JSON."""
-        known = {"run": self.run, "lane": self.lane, "turn": self.turn, "entry": self.entry, "trial": self.number}
+        known = {"run": self.run, "lane": str(self.lane), "turn": self.turn, "entry": self.entry, "trial": self.number}
         return {**known, "pod": self.pod, "phase": self.phase}
 
 
