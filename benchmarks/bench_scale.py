@@ -10,7 +10,9 @@ stream.
 - `start`: the first visit of a new process, to a small board (the peer has no other board than the large one).
 - `kept`: a visit right after a new job, whose collector has kept the board's reading, as an operator does.
 - `again`: another visit; nothing has changed.
-- `computed`: a visit right after a new job whose reading nobody has kept. The page's server ranks by itself.
+- `computed`: a visit right after a new job whose reading nobody has kept. The server has it made by another process,
+  whose CPU seconds stand behind its own.
+- The time of a round trip is that of the store for one page of ranking data, as the server asks for it, beside a PING.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,12 +31,12 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
 
 from velodrome import keys
-from velodrome.board.kept import keep
+from velodrome.board.kept import keep, kept_objectives, kept_page
 from velodrome.store import Store, open_store
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.bench_idle import NAIVE, OURS, cpu_seconds, resident_megabytes, served
+from benchmarks.bench_idle import NAIVE, OURS, cpu_seconds, helper_seconds, resident_megabytes, served
 from benchmarks.fixtures import redis_server
 from tools.sample_results import DIGITS, finish, many, race
 from tools.screenshot import ARGUMENTS, CHROMIUM, settle
@@ -45,13 +47,20 @@ _REST_SECONDS = 2.5  # a page looks once more soon after it was drawn, which bel
 
 @dataclass
 class Asked:
-    """What one kind of question cost a server: CPU seconds and bytes, one for each time."""
+    """What one kind of question cost a server: CPU seconds and bytes, one for each time. `beside` are the CPU seconds
+    of its own processes.
+    """
 
     seconds: list[float] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    beside: list[float] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return f"{1000 * statistics.median(self.seconds):8.0f} ms {statistics.median(self.sizes) / 1000:8.0f} kB"
+        more = statistics.median(self.beside)
+        others = f"   another process {1000 * more:.0f} ms" if more else ""
+        return (
+            f"{1000 * statistics.median(self.seconds):8.0f} ms {statistics.median(self.sizes) / 1000:8.0f} kB{others}"
+        )
 
 
 class Tab:
@@ -96,12 +105,29 @@ def _small(number: int) -> str:
 
 def measured(pid: int, tab: Tab, into: Asked, ask: Callable[[], object]) -> None:
     """Asks, and notes what it cost."""
-    before, size = cpu_seconds(pid), tab.size
+    before, others, size = cpu_seconds(pid), helper_seconds(pid), tab.size
     ask()
     settle(tab.page, seconds=300)
     time.sleep(_REST_SECONDS)
     into.seconds.append(cpu_seconds(pid) - before)
     into.sizes.append(tab.size - size)
+    into.beside.append(helper_seconds(pid) - others)
+
+
+def round_trips(store: Store, boards: Sequence[str]) -> tuple[float, float]:
+    """The median seconds of a page of ranking data of these boards, and of a PING."""
+    times: dict[bool, list[float]] = {True: [], False: []}
+    asked = [(board, objective.key) for board in boards for objective in kept_objectives(store, board) or ()]
+    for _ in range(5):
+        for board, key in asked:
+            for ranking in (True, False):
+                start = time.perf_counter()
+                if ranking:
+                    kept_page(store, board, str(key))
+                else:
+                    store.ping()
+                times[ranking].append(time.perf_counter() - start)
+    return statistics.median(times[True]), statistics.median(times[False])
 
 
 @dataclass
@@ -152,6 +178,11 @@ def main() -> None:
                 for side in (page, peer):
                     side.visit(browser, "kept")
                     side.visit(browser, "again")
+            for number in range(given.boards - 1):
+                keep(store, _small(number))
+            large, small = (
+                round_trips(store, boards) for boards in ([BOARD], [_small(n) for n in range(given.boards - 1)])
+            )
             memory = resident_megabytes(page.pid), resident_megabytes(peer.pid)
             for number in range(given.visits):
                 runs += add(store, given.entries, given.repeats, f"computed-{number}")
@@ -159,6 +190,8 @@ def main() -> None:
             print(f"{runs:,} runs, {given.entries:,} entries, {given.boards} boards, load {os.getloadavg()[0]:.1f}")
             page.tell()
             peer.tell()
+            for name, (ranking, ping) in (("the large board", large), ("a small board", small)):
+                print(f"ranking data of {name}: {1000 * ranking:.2f} ms, a PING {1000 * ping:.2f} ms")
             print(f"memory: leaderboard {memory[0]:.0f} MB, naive page {memory[1]:.0f} MB")
             print(f"memory after ranking by itself: leaderboard {resident_megabytes(page.pid):.0f} MB")
             browser.close()

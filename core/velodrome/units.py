@@ -6,7 +6,7 @@ All numbers of a column have the same scale and the same number of decimals, so 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from statistics import median
@@ -32,6 +32,11 @@ _SCALES: dict[str, tuple[tuple[str, float], ...]] = {
 }
 _MOST_DECIMALS = 6
 _LONG = 1e15  # from here on, an exponent is easier to read than digits
+
+
+def mean_of(values: Collection[float]) -> float:
+    """The mean of any values that a store may hold. Their sum may be too large for a double."""
+    return sum(value / len(values) for value in values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -455,12 +455,12 @@ def _cohorts(url: str, board: str, key: str) -> list[CohortSummary]:
 _VERDICT_SECONDS = 600
 
 
-@kept(_VERDICT_SECONDS)
+@kept(_VERDICT_SECONDS, 12, versions=True)
 def _verdicts(url: str, uid: str, version: str) -> tuple[Comparison, ...]:  # noqa: ARG001 - what the cache goes by
     return judge(store_of(url), uid)
 
 
-@kept(_VERDICT_SECONDS, 100)
+@kept(_VERDICT_SECONDS, 100, versions=True)
 def _timeline(url: str, board: str, entry: str, metric_key: str, version: str) -> Timeline:  # noqa: ARG001 - as above
     return timeline(store_of(url), board, entry, metric_key)
 

@@ -13,7 +13,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import streamlit as st
 
 from velodrome.errors import StoreUnavailable
-from velodrome.store import Store, open_store
+from velodrome.store import Store
+from velodrome_leaderboard.beside import open_pages
 from velodrome_leaderboard.viewer import now
 
 # Long enough that viewers share an answer, short enough that no one waits for a result.
@@ -71,7 +72,7 @@ class LastAnswers:
 @st.cache_resource(show_spinner=False)
 def store_of(url: str) -> Store:
     """The store in the Redis at this URL, which all viewers share."""
-    return open_store(url)
+    return open_pages(url)
 
 
 @st.cache_resource(show_spinner=False)
@@ -83,10 +84,11 @@ def memory_of(url: str) -> LastAnswers:  # noqa: ARG001 - what the cache goes by
 Reading = Callable[Concatenate[str, P], R]
 
 
-def kept(seconds: float, most: int = 200) -> Callable[[Reading[P, R]], Reading[P, R]]:
+def kept(seconds: float, most: int = 200, *, versions: bool = False) -> Callable[[Reading[P, R]], Reading[P, R]]:
     """Viewers share the answer of the decorated function for some seconds. While Redis is away, they get the last one.
 
-    The first argument of the function is the URL of Redis; all arguments must be hashable.
+    The first argument of the function is the URL of Redis; all arguments must be hashable. With `versions`, the last
+    argument is the version of a board, and only the answer for the newest one outlasts Redis.
     """
 
     def decorate(read: Reading[P, R]) -> Reading[P, R]:
@@ -95,7 +97,7 @@ def kept(seconds: float, most: int = 200) -> Callable[[Reading[P, R]], Reading[P
         def ask(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
             return _asked(read, url, *args, **kwargs)
 
-        return _remembering(read, cast("Reading[P, R]", ask))
+        return _remembering(read, cast("Reading[P, R]", ask), versions=versions)
 
     return decorate
 
@@ -124,11 +126,12 @@ def _asked(read: Reading[P, R], url: str, *args: P.args, **kwargs: P.kwargs) -> 
     return found
 
 
-def _remembering(read: Reading[P, R], ask: Reading[P, R]) -> Reading[P, R]:
+def _remembering(read: Reading[P, R], ask: Reading[P, R], *, versions: bool = False) -> Reading[P, R]:
     @wraps(read)
     def answer(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
         memory = memory_of(url)
-        question = (read.__name__, args, tuple(sorted(cast("dict[str, Any]", kwargs).items())))
+        asked = args[:-1] if versions else args
+        question = (read.__name__, asked, tuple(sorted(cast("dict[str, Any]", kwargs).items())))
         try:
             found = ask(url, *args, **kwargs)
         except StoreUnavailable as error:

@@ -21,6 +21,9 @@ from velodrome_runner.tasks.base import Task
 
 # A batch of one sample is timed, and may be the last one of a split: a model must not drop its axis.
 _SAMPLES = (2, 1)
+_IMAGES = 4  # axes of a batch of images
+# torch's words for a layer that shrinks an image to nothing, or to a single value.
+_TOO_SMALL = ("Output size is too small", "can't be greater than actual input size", "more than 1 value per channel")
 
 
 def check_model(
@@ -109,11 +112,18 @@ def _outputs(call: Callable[[], Any], inputs: Inputs, name: str, mode: str) -> A
                 "training.batchSize of 2 or more, and have as many training samples",
                 "BatchTooSmall",
             ) from error
-        hint = ". Batches are in channels-last memory: use reshape where view fails" if "view" in said else ""
+        hint = _hint(said, inputs)
         raise ConfigurationError(
             f"{name} does not take batches of {_shapes(inputs)} in {mode} mode: {type(error).__name__}: {said}{hint}",
             "ModelForwardFailed",
         ) from error
+
+
+def _hint(said: str, inputs: Inputs) -> str:
+    """What to do about an error of a model, where its words tell that; with the full stop before it."""
+    if isinstance(inputs, Tensor) and inputs.ndim == _IMAGES and any(words_ in said for words_ in _TOO_SMALL):
+        return ". Its images are too small for it: write a larger spec.dataset.imageSize, or another model"
+    return ". Batches are in channels-last memory: use reshape where view fails" if "view" in said else ""
 
 
 def _check(task: Task, outputs: Any, samples: int, name: str, mode: str) -> None:

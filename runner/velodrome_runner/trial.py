@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable
 
@@ -16,6 +15,7 @@ from velodrome.results.bounds import TEXT_LIMIT
 from velodrome.results.records import TrialResult
 from velodrome_runner import causes, interruption
 from velodrome_runner.checkpoints import forget
+from velodrome_runner.data.fetching import FULL
 from velodrome_runner.instructions import stopping
 from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain, first_line, words
@@ -96,7 +96,7 @@ def explain(error: BaseException) -> Failure:
         return Failure(
             "OutOfMemory", f"memory ran out: use a smaller training.batchSize or model ({first_line(error)})"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         place = f" in {error.filename}" if error.filename else ""
         return Failure("OutOfDisk", f"the disk is full{place}: make room there ({error.strerror})")
     if isinstance(error, RuntimeError) and "deterministic" in words(error):

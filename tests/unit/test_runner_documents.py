@@ -139,6 +139,14 @@ def test_a_text_is_read_up_to_the_declared_length(tmp_path: Path) -> None:
         ("texts.jsonl", "[1]", "line 1 of .*texts.jsonl is no object"),
         ("texts.jsonl", '{"part": "train", "text": null, "label": 1}\n{"part": "test", "text": "a", "label": 1}',
          "row 1 of .*texts.jsonl has no word in the column text"),
+        ("texts.jsonl", r'{"part": "train", "text": "a \ud800 b", "label": "x"}', "has half of a character"),
+        ("texts.jsonl", r'{"part": "train", "text": "a", "label": "\uDFFF"}', "has half of a character"),
+        ("texts.jsonl", r'{"part": "train", "text": "a", "label": "b", "\ud83d": 1}', "line 1 of .* has half"),
+        ("texts.jsonl", '{"text": ' + "[" * 100_000 + "]" * 100_000 + "}", "line 1 of .* is no JSON .*depth"),
+        ("texts.jsonl", '{"part": "train", "text": "a", "label": " "}\n{"text": "b", "label": "c"}', "1 .* no value"),
+        ("texts.jsonl", '{"part": "train", "text": "a", "label": ""}', "label has no values: fill them in"),
+        ("texts.json", '{"part": "train", "text": "a", "label": "b"}', "is JSON: save .* as NAME.jsonl"),
+        ("texts.json", '[\n {"part": "train", "text": "a", "label": "b"}]', "texts.json is JSON: save it"),
     ],
 )  # fmt: skip
 def test_a_file_that_cant_be_used_is_refused_with_the_place(
@@ -148,6 +156,13 @@ def test_a_file_that_cant_be_used_is_refused_with_the_place(
     with pytest.raises(ConfigurationError, match=message) as refused:
         read(job(name), tmp_path)
     assert refused.value.reason in ("DatasetInvalid", "DatasetCorrupt")
+
+
+def test_both_halves_of_a_character_are_one_character(tmp_path: Path) -> None:
+    rows = [(part, f"{text} \N{GRINNING FACE}", label) for part, text, label in ROWS]
+    found = read(job("texts.jsonl"), written(tmp_path, rows, lines=True))
+    assert r"\ud83d\ude00" in (tmp_path / "texts.jsonl").read_text()
+    assert "\N{GRINNING FACE}" in found.schema.tokens
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from velodrome.spec import Dataset, Preprocessing, Training, validate
 from velodrome_runner import tasks
 from velodrome_runner.data import Contents, Memory, loading, open_contents, whole
 from velodrome_runner.data.image_files import ImageFiles
+from velodrome_runner.data.listed import encoded
 from velodrome_runner.data.loading import open_format, read
 from velodrome_runner.data.manifest import MANIFEST, hashed, write_manifest
 from velodrome_runner.inputs import base, images
@@ -311,6 +312,18 @@ def test_a_manifest_gives_the_same_digest_and_needs_no_reading_of_files(
     assert digest(tmp_path) == plain
 
 
+@pytest.mark.parametrize(
+    "line", [b"hello", b"", b"x 1 cat/0.jpg", b"0" * 64 + b" -1 a.jpg", b"\xff\xfe\0", b"0" * 64 + b" 3"]
+)
+def test_a_damaged_manifest_says_which_line_and_how_to_go_on(tmp_path: Path, line: bytes) -> None:
+    root = make(tmp_path / "pets")
+    listed(root)
+    lines = (root / MANIFEST).read_bytes()
+    (root / MANIFEST).write_bytes(lines + line + b"\n")
+    place = f"line {lines.count(bytes([10])) + 1} of {root / MANIFEST}"
+    assert f"{place} is damaged: run `velodrome data prepare` again, or remove the file" in refusal(tmp_path)
+
+
 @pytest.mark.usefixtures("streamed")
 def test_a_file_that_a_manifest_does_not_know_is_refused_at_the_latest_when_it_is_read(tmp_path: Path) -> None:
     root = make(tmp_path / "pets")
@@ -493,6 +506,16 @@ def test_a_first_image_that_is_too_large_is_named(tmp_path: Path, monkeypatch: p
     said = refusal(tmp_path)
     assert str(root / "train" / "cat" / "0.jpg") in said
     assert "exceeds limit" in said
+
+
+def test_pixels_of_16_bits_are_refused_where_images_are_converted(tmp_path: Path) -> None:
+    root = make(tmp_path / "pets", suffix="png")
+    deep = np.full((20, 24), 40_000, dtype=np.uint16)
+    Image.fromarray(deep).save(root / "train" / "cat" / "1.png")
+    assert "1.png is of the mode I;16, and" in refusal(tmp_path)
+    ours = ImageFiles(root, encoded(["train/cat/1.png"]), torch.zeros(1), (3, 8, 8), 8, convert=True)
+    with pytest.raises(ConfigurationError, match=r"1\.png is of the mode I;16, whose pixels have more than 8 bits"):
+        ours.take(torch.tensor([0]))
 
 
 def test_all_images_of_another_mode_are_told_which_modes_there_are(tmp_path: Path) -> None:

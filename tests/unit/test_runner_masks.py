@@ -288,6 +288,18 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "DatasetInvalid",
         r"2012_000001.png is a PNG of 16 bits of grey, whose pixels are no labels",
     ),
+    "one bit": (
+        lambda root: Image.fromarray(labels(1) > 0).save(mask_file(root)),
+        "DatasetInvalid",
+        r"2012_000001.png is a PNG of 1 bit of grey, whose pixels are no labels",
+    ),
+    "deep image": (
+        lambda root: Image.fromarray(labels(1).astype(np.uint16)).save(
+            root / "JPEGImages" / f"{name(1)}.jpg", format="PNG"
+        ),
+        "DatasetInvalid",
+        r"2012_000001.jpg is of the mode I;16, whose pixels have more than 8 bits",
+    ),
     "truncated": (truncated, "DatasetCorrupt", r"2012_000001.png is no image that can be decoded .*: replace or"),
     "empty": (lambda root: mask_file(root).write_bytes(b""), "DatasetCorrupt", "2012_000001.png is no image that can"),
     "truncated image": (truncated_image, "DatasetCorrupt", r"2012_000001.jpg is no image that can be decoded"),

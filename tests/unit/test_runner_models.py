@@ -531,6 +531,7 @@ def test_images_that_are_too_small_for_a_network_are_reported() -> None:
     error = unfit("torchvision/alexnet")
     assert error.reason == "ModelForwardFailed"
     assert "torchvision/alexnet does not take batches of shape (2, 3, 32, 32) in evaluation mode" in str(error)
+    assert ". Its images are too small for it: write a larger spec.dataset.imageSize, or another model" in str(error)
 
 
 def test_a_factory_gets_what_it_has_parameters_for(module: WriteModule) -> None:

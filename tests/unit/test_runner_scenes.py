@@ -371,6 +371,24 @@ BAD: dict[str, tuple[Callable[[Document], object], str]] = {
         r"there is no image 9.png, which .* lists first, in any of",
     ),
     "escape": (spoiled("images", 3, file_name="../9.png"), r"file_name '../9.png' leads out of the folder"),
+    "same file by another name": (spoiled("images", 2, file_name="./1.png"), "train2017/1.png is twice in the train"),
+    "too long": (
+        spoiled("images", 3, file_name="9" * 5000),
+        r"/999.*… can't be read \(File name too long\)",
+    ),
+    "same annotation": (
+        lambda document: document["annotations"].append(dict(document["annotations"][0])),
+        "annotations has an id twice: remove what is there twice",
+    ),
+    "infinite": (
+        spoiled("annotations", 0, bbox=[1, 2, float("inf"), 4]),
+        r"\[0\].bbox\[2\]: input should be a finite",
+    ),
+    "area": (
+        spoiled("annotations", 1, area=1e5),
+        r"annotations\[1\] \(id 8\): area 100000 is more than 40 x 40 pixels have: correct or remove",
+    ),
+    "huge": (spoiled("images", 1, width=10**30), r"images\[1\].width: input should be less than or equal to 1048576"),
     "no size": (lambda document: document["images"][1].pop("width"), r"images\[1\].width: field required"),
     "no images": (lambda document: document.update(images=[], annotations=[]), "images is empty"),
     "no categories": (lambda document: document.update(categories=[]), "categories: list should have at least 1 item"),
@@ -383,7 +401,7 @@ def test_annotations_that_are_wrong_are_refused_by_file_and_field(tmp_path: Path
     change, says = BAD[name]
     coco(tmp_path, change)
     reason, said = refusal(tmp_path)
-    assert reason in ("DatasetInvalid", "DatasetMissing")
+    assert reason in ("DatasetInvalid", "DatasetMissing", "DatasetCorrupt")
     assert re.search(says, said), said
     assert "street" in said
 
@@ -426,15 +444,43 @@ def test_a_split_without_any_box_is_refused(tmp_path: Path) -> None:
         ('{"images": [', "DatasetCorrupt", r"instances_train2017.json is no JSON \(.*line 1 column 12\)"),
         ("[]", "DatasetInvalid", "the file: input should be an object"),
         ("", "DatasetCorrupt", "is no JSON"),
+        ("{}".encode("utf-16"), "DatasetCorrupt", "is no JSON .*: save it as UTF-8, or get it again"),
+        (b'{"\xff": 1}', "DatasetCorrupt", "is no JSON .*: save it as UTF-8, or get it again"),
     ],
-    ids=["broken", "a list", "empty"],
+    ids=["broken", "a list", "empty", "UTF-16", "Latin-1"],
 )
-def test_a_file_that_is_no_json_of_coco_is_refused(tmp_path: Path, content: str, reason: str, says: str) -> None:
+def test_a_file_that_is_no_json_of_coco_is_refused(
+    tmp_path: Path, content: str | bytes, reason: str, says: str
+) -> None:
     root = coco(tmp_path)
-    (root / "annotations/instances_train2017.json").write_text(content)
+    written = content.encode() if isinstance(content, str) else content
+    (root / "annotations/instances_train2017.json").write_bytes(written)
     found, said = refusal(tmp_path)
     assert found == reason
     assert re.search(says, said), said
+
+
+def test_files_of_windows_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    root = coco(tmp_path)
+    first = read(job(), tmp_path).digest
+    path = root / "annotations/instances_train2017.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(job(), tmp_path).digest == first
+    root = voc(tmp_path)
+    path = root / "ImageSets/Main/train.txt"
+    first = read(job("VOC"), tmp_path).digest
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(job("VOC"), tmp_path).digest == first
+
+
+@pytest.mark.parametrize("form", ["COCO", "VOC"])
+def test_pixels_of_more_than_8_bits_are_refused_where_pillow_would_make_them_white(tmp_path: Path, form: str) -> None:
+    root = coco(tmp_path) if form == "COCO" else voc(tmp_path)
+    path = root / ("train2017/1.png" if form == "COCO" else "JPEGImages/2012_000001.jpg")
+    Image.fromarray(np.full((SIDE, SIDE), 40_000, dtype=np.uint16)).save(path, format="PNG")
+    reason, said = refusal(tmp_path, form)
+    assert reason == "DatasetInvalid"
+    assert f"{path} is of the mode I;16, whose pixels have more than 8 bits: save it with 8 bits a channel" in said
 
 
 def test_folders_without_annotations_say_what_is_looked_for(tmp_path: Path) -> None:
@@ -463,7 +509,36 @@ BAD_VOC: dict[str, tuple[str, str, str]] = {
     "before": (voc_xml("2012_000001", box(-9, 2, 30, 9)), "DatasetInvalid", r"it goes from \(-10, 1\)"),
     "flat": (voc_xml("2012_000001", box(9, 9, 8, 20)), "DatasetInvalid", r"object\[0\]: bndbox has no area"),
     "no name": (voc_xml("2012_000001", box(1, 2, 3, 4, name="")), "DatasetInvalid", r"object\[0\].name: "),
-    "size": (voc_xml("2012_000001", box(1, 2, 3, 4), width=41), "DatasetInvalid", "write spec.dataset.imageSize"),
+    "size": (
+        voc_xml("2012_000001", box(1, 2, 3, 4), width=41),
+        "DatasetInvalid",
+        "2012_000001.jpg has, by its annotation, 41 x 40 pixels, and .*: write spec.dataset.imageSize",
+    ),
+    "huge": (
+        voc_xml("2012_000001", box(1, 2, 3, 4), width=10**30),
+        "DatasetInvalid",
+        "size.width: input should be l",
+    ),
+    "empty object": (
+        voc_xml("2012_000001").replace("</annotation>", "<object/></annotation>"),
+        "DatasetInvalid",
+        r"object\[0\].name: field required",
+    ),
+    "two boxes": (
+        voc_xml("2012_000001", box(1, 2, 3, 4).replace("</object>", "<bndbox><xmin>1</xmin></bndbox></object>")),
+        "DatasetInvalid",
+        r"object\[0\].bndbox: should be there once, with its own fields in it",
+    ),
+    "nested": (
+        "<annotation>" + "<a>" * 50_000 + "</a>" * 50_000 + "</annotation>",
+        "DatasetInvalid",
+        "size: field req",
+    ),
+    "infinite": (
+        voc_xml("2012_000001", box(1, 2, "inf", 4)),
+        "DatasetInvalid",
+        r"bndbox.xmax: input should be a finite",
+    ),
 }
 
 

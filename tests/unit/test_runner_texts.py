@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,8 @@ def test_the_digest_is_of_the_text_and_its_splits_and_not_of_the_windows(tmp_pat
     [
         ("", {}, "text is empty: write a text into it, or remove it"),
         (b"fine \xff\xfe", {}, r"text is no UTF-8: byte 6 \(0xff\) begins no .* write spec.dataset.tokens: bytes"),
+        (RHYME.encode("utf-16-le"), {}, r"text has the character U\+0000, at byte 2, as files of UTF-16 have: convert"),
+        (b"half \xed\xa0\x80", {}, r"text is no UTF-8: byte 6 \(0xed\) begins no character"),
         (RHYME, {"window": 64}, r"the test split of .*text has 7 characters, and a window of 64 needs 65: .* smaller"),
         (RHYME * 9, {"splits": {"fractions": {"test": 0.001}}}, "the test split of .*text has no text, and a window"),
         ("a" * 70, {}, "has only the character 'a': a model has to choose"),
@@ -129,7 +132,17 @@ def test_the_digest_is_of_the_text_and_its_splits_and_not_of_the_windows(tmp_pat
         ),
         (RHYME * 9, {"source": {"path": "nothing"}}, "there is no .*nothing: correct spec.dataset.source"),
     ],
-    ids=["empty", "no UTF-8", "short", "empty split", "one character", "unseen", "missing"],
+    ids=[
+        "empty",
+        "no UTF-8",
+        "UTF-16",
+        "half a character",
+        "short",
+        "empty split",
+        "one character",
+        "unseen",
+        "missing",
+    ],
 )
 def test_a_text_that_cant_be_used_is_refused_with_the_fix(
     tmp_path: Path, content: str | bytes, fields: dict[str, Any], message: str
@@ -142,6 +155,12 @@ def test_a_text_that_cant_be_used_is_refused_with_the_fix(
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").mkdir()
     with pytest.raises(ConfigurationError, match=r"there are no files in .*: put a text there"):
+        read(job(), tmp_path)
+
+
+def test_a_pipe_is_no_text_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "text")
+    with pytest.raises(ConfigurationError, match=r"there is no .*text: correct spec.dataset.source"):
         read(job(), tmp_path)
 
 

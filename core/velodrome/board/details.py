@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from velodrome.results.confusion import Confusion, confusion_of
+from velodrome.units import mean_of
 
 if TYPE_CHECKING:
     from velodrome.results.records import EpochPoint, JobInfo, Phase, TrialRecord
@@ -87,11 +87,15 @@ def band(details: EntryDetails, series: str, axis: CurveAxis) -> list[BandPoint]
     found = []
     for epoch, pairs in sorted(by_epoch.items()):
         values = [value for _, value in pairs]
-        at = float(epoch) if axis == "epoch" else float(epoch * (size or 0))
+        at = float(min(epoch if axis == "epoch" else epoch * (size or 0), _LAST))
         if axis == "seconds":
-            at = fmean(seconds for seconds, _ in pairs)
-        found.append(BandPoint(at, fmean(values), min(values), max(values), len(values)))
+            at = mean_of([seconds for seconds, _ in pairs])
+        found.append(BandPoint(at, mean_of(values), min(values), max(values), len(values)))
     return found
+
+
+# The last that a chart can hold; a store may hold any number.
+_LAST = 2**53
 
 
 def times(records: Sequence[TrialRecord]) -> list[TimeShare]:
@@ -101,7 +105,7 @@ def times(records: Sequence[TrialRecord]) -> list[TimeShare]:
         for what, seconds in _shares(record):
             spent.setdefault(what, []).append(seconds)
     order = [what for what in _ORDER if what in spent]
-    return [TimeShare(what, fmean(spent[what])) for what in order]
+    return [TimeShare(what, mean_of(spent[what])) for what in order]
 
 
 _PHASES: Mapping[Phase, str] = {

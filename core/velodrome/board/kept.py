@@ -10,7 +10,7 @@ indistinguishable from an entry are kept as spans of places, because a thousand 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # The number rises when the meaning of the parts changes. The version is there because a release may change ranks or
 # words.
 _FORM = f"3 {__version__}"
-_OBJECTIVES = "objectives"
+OBJECTIVES = "objectives"
 
 _HEAD: TypeAdapter[ObjectiveHead] = TypeAdapter(ObjectiveHead)
 _RANKED: TypeAdapter[list[tuple[RankedRow, Comparison | None]]] = TypeAdapter(list[tuple[RankedRow, Comparison | None]])
@@ -59,11 +59,19 @@ def keep(store: Store, board: str) -> tuple[Latest, ...]:
     reader = BoardReader(store, board)
     found = latest_of(store, reader)
     try:
-        readings = (reader.judged(reader.objective(objective)) for objective in reader.objectives)
-        store.keep_reading(board, version, parts(readings))
+        store.keep_reading(board, version, parts(_whole(reader)))
     except ActionNeeded as error:
         log.info("board %s is not kept as it was read: %s", board, error)
     return found
+
+
+def read_parts(reader: Reader, board: str) -> tuple[str, dict[str, bytes]]:
+    """The version of a board, and the parts of its reading, which are not kept. Raises as the store does."""
+    return reader.board_version(board), parts(_whole(BoardReader(reader, board)))
+
+
+def _whole(reader: BoardReader) -> Iterator[ObjectiveReading]:
+    return (reader.judged(reader.objective(objective)) for objective in reader.objectives)
 
 
 def parts(readings: Iterable[ObjectiveReading]) -> dict[str, bytes]:
@@ -73,7 +81,7 @@ def parts(readings: Iterable[ObjectiveReading]) -> dict[str, bytes]:
     for reading in readings:
         names.append((reading.objective.name, str(reading.objective.key)))
         found |= _objective_parts(reading)
-    return {_OBJECTIVES: to_json({"form": _FORM, "objectives": names}), **found}
+    return {OBJECTIVES: to_json({"form": _FORM, "objectives": names}), **found}
 
 
 def _objective_parts(reading: ObjectiveReading) -> dict[str, bytes]:
@@ -146,7 +154,7 @@ def kept_objectives(reader: Reader, board: str) -> tuple[BoardObjective, ...] | 
     Raises:
         As the store does.
     """
-    found = reader.kept_reading(board, [_OBJECTIVES])
+    found = reader.kept_reading(board, [OBJECTIVES])
     try:
         content = _content(found)
         if content is None:
@@ -154,6 +162,16 @@ def kept_objectives(reader: Reader, board: str) -> tuple[BoardObjective, ...] | 
         return tuple(BoardObjective(name, MetricKey.parse(key)) for name, key in content["objectives"])
     except _UNREADABLE:
         return None
+
+
+def usable(found: KeptReading) -> bool:
+    """Whether a reading, whose first part is the one called `OBJECTIVES`, is one of this board and of this Velodrome
+    now.
+    """
+    try:
+        return _content(found) is not None
+    except _UNREADABLE:
+        return False
 
 
 def _head(found: KeptReading) -> ObjectiveHead | None:

@@ -328,7 +328,8 @@ class Reader:
         """Parts of the board's stored reading, with its version then and now, in one round trip."""
         wanted = ("HMGET", keys.board_reading(board), readings.VERSION, *fields)
         (of, *parts), *numbers = self._redis.ask_all([wanted, *readings.questions(board)])
-        return KeptReading(None if of is None else text_of(of), readings.version(numbers), tuple(parts))
+        version, entries = readings.version(numbers), readings.entries(numbers)
+        return KeptReading(None if of is None else text_of(of), version, tuple(parts), entries)
 
     def some_trials(self, uid: str, indices: Sequence[int]) -> list[TrialRecord | None]:
         """The results of these trials of a job, without curves, in one round trip."""

@@ -17,12 +17,13 @@ VERSION = "version"
 @dataclass(frozen=True, slots=True)
 class KeptReading:
     """Parts of a stored reading, None for each missing part. `of` is the board's version then, if there is a reading,
-    and `now` its version now.
+    and `now` its version now. `entries` is the number of the board's entries.
     """
 
     of: str | None
     now: str
     parts: tuple[bytes | None, ...]
+    entries: int = 0
 
     @property
     def current(self) -> bool:
@@ -43,6 +44,11 @@ def version(answers: Sequence[Any]) -> str:
     """From the answers to `questions`: how often results and marks changed, and the numbers of jobs and entries."""
     (results, marks), jobs, entries = answers
     return ".".join(str(int(number or 0)) for number in (results, marks, jobs, entries))
+
+
+def entries(answers: Sequence[Any]) -> int:
+    """From the same answers: the number of the board's entries."""
+    return int(answers[-1] or 0)
 
 
 def keeping(version: str, parts: Mapping[str, bytes]) -> Iterator[str | bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from velodrome.board.page import PAGE, ObjectivePage, pages
 from velodrome.ranking.places import RankedRow, UnrankedRow
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
-from velodrome.units import quantity
+from velodrome.units import mean_of, quantity
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.views.conditions import choose_conditions
@@ -133,7 +133,7 @@ def _unranked(page: ObjectivePage) -> None:
         [
             markup.Cell(row.entry, links.job(row.job_uid, row.entry)),
             markup.Cell(row.reason, tone="bad" if row.why in ("Failed", "SeedsDiffer") else ""),
-            markup.Cell(quantity(unit, _mean(row.samples.values())) if row.samples else "", tone="quiet"),
+            markup.Cell(quantity(unit, mean_of(row.samples.values())) if row.samples else "", tone="quiet"),
             markup.Cell(f"{len(row.samples)} / {row.planned}"),
             markup.Cell(row.job_name, links.job(row.job_uid), tone="quiet"),
         ]
@@ -142,8 +142,3 @@ def _unranked(page: ObjectivePage) -> None:
     st.html(markup.table(columns, cells, "Entries without a rank"))
     if count > 1:
         st.pagination(count, **bound)
-
-
-def _mean(values: Collection[float]) -> float:
-    """The mean of any values from a store. Their sum may be too large for a double."""
-    return sum(value / len(values) for value in values)

@@ -6,6 +6,7 @@ width and height, and maybe area and iscrowd) and `categories` (id, name). Other
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +20,7 @@ from velodrome_runner.data.scenes import (
     AnnotatedFolders,
     ObjectBox,
     Scene,
+    Side,
     box_problem,
     opened_scenes,
     refuse_boxes,
@@ -34,8 +36,8 @@ _EXPORTED = "_annotations.coco.json"  # beside the images of each split
 class _Image(BaseModel):
     id: int
     file_name: str = Field(min_length=1)
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    width: Side
+    height: Side
 
 
 class _Annotation(BaseModel):
@@ -129,7 +131,7 @@ def _read(path: Path) -> _Annotations:
     if not path.is_file():
         raise missing(f"there is no file of annotations {path}: correct spec.dataset.source or spec.dataset.splits")
     try:
-        return _Annotations.model_validate_json(read_bytes(path))
+        return _Annotations.model_validate_json(read_bytes(path).removeprefix(BOM_UTF8))
     except ValidationError as error:
         raise _wrong(path, error) from error
 
@@ -138,7 +140,7 @@ def _wrong(path: Path, error: ValidationError) -> ConfigurationError:
     """The first problem of a file, by its field."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return corrupt(f"{path} is no JSON ({first['ctx']['error']}): save or get it again")
+        return corrupt(f"{path} is no JSON ({first['ctx']['error']}): save it as UTF-8, or get it again")
     return wrong_field(path, error, "the file", "COCO")
 
 
@@ -168,6 +170,9 @@ def _scenes(root: Path, path: Path, read: _Annotations, categories: Mapping[int,
     images = {image.id: image for image in read.images}
     if len(images) < len(read.images):
         raise invalid(f"{path}: images has an id twice: give each image its own")
+    ids = [each.id for each in read.annotations if each.id is not None]
+    if len(set(ids)) < len(ids):
+        raise invalid(f"{path}: annotations has an id twice: remove what is there twice, or give each its own")
     boxes: dict[int, list[ObjectBox]] = {number: [] for number in images}
     problems: list[str] = []
     for at, each in enumerate(read.annotations):
@@ -186,10 +191,13 @@ def _scenes(root: Path, path: Path, read: _Annotations, categories: Mapping[int,
         if problem is not None:
             problems.append(f"{path}: {where}: bbox {problem}")
         area = width * height if each.area is None else each.area
+        if area > (image.width + 1) * (image.height + 1):
+            problems.append(f"{path}: {where}: area {area:g} is more than {image.width} x {image.height} pixels have")
         boxes[each.image_id].append(ObjectBox(corners, labels[each.category_id], area, each.iscrowd))
     refuse_boxes(problems)
     for number, image in images.items():
-        yield Scene(f"{folder}{image.file_name}", image.width, image.height, tuple(boxes[number]))
+        name = PurePosixPath(image.file_name).as_posix()  # ./1.png is 1.png
+        yield Scene(f"{folder}{name}", image.width, image.height, tuple(boxes[number]))
 
 
 def _folder(root: Path, path: Path, read: _Annotations) -> str:

@@ -49,7 +49,7 @@ def flat(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     if column.null_count == len(column):
-        raise invalid(f"the column {name} has no values: list it under spec.dataset.columns.ignore")
+        raise invalid(f"the column {name} has no values: fill them in, or list it under spec.dataset.columns.ignore")
     return column
 
 

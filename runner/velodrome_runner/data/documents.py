@@ -27,6 +27,7 @@ from velodrome_runner.data.table_files import Rows, named, read_csv, read_rows
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _LINES = ".jsonl"
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape of JSON for one of the two halves of a character
 
 
 @dataclass(frozen=True)
@@ -119,16 +120,29 @@ def _object(path: Path, line: int, content: bytes) -> dict[str, str | None]:
         found: Any = json.loads(content.decode("utf-8-sig" if line == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         raise corrupt(f"line {line} of {path} is no UTF-8 (byte {error.start + 1}): save the file as UTF-8") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise corrupt(f"line {line} of {path} is no JSON ({error}): write one object a line") from error
+    if _HALF.search(content) is not None and not _whole(found):
+        raise corrupt(f"line {line} of {path} has half of a character (\\ud800 to \\udfff): correct that text")
     if not isinstance(found, dict):
         raise corrupt(f'line {line} of {path} is no object: write {{"text": …, "label": …}}')
     return {name: _plain(value) for name, value in found.items()}
 
 
+def _whole(value: Any) -> bool:
+    """Whether all texts of a JSON value have both halves of each character."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _plain(value: Any) -> str | None:
-    """A value as text; None for null. Lists and objects are kept as JSON."""
-    return value if value is None or isinstance(value, str) else json.dumps(value)
+    """A value as text; None for null, and as in CSV for an empty text. Lists and objects are kept as JSON."""
+    if value is None or isinstance(value, str):
+        return value if value and not value.isspace() else None
+    return json.dumps(value)
 
 
 def _where(rows: Rows) -> Callable[[int], str]:

@@ -23,6 +23,7 @@ from velodrome_runner.data.listed import Folders, ListedFiles, digests_of, encod
 from velodrome_runner.data.manifest import kept_manifest
 
 _MODES = {1: "L", 3: "RGB"}
+_WIDE = ("I", "F")  # Pillow's modes of 16 and 32 bits: I, I;16, I;16B, F
 # Pillow raises SyntaxError for a broken PNG, and ValueError or struct.error for odd headers.
 BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 _CHUNK = 64  # images that one thread decodes at once
@@ -131,18 +132,32 @@ def decoded(content: bytes, path: Path, shape: tuple[int, int, int], *, scale: i
                     longer = round(max(image.size) * _GAP * scale / shorter)
                     image.draft(None, (_GAP * scale if image.width <= image.height else longer,
                                        longer if image.width <= image.height else _GAP * scale))  # fmt: skip
-                found = _square(image.convert(mode), scale)
+                found = _square(converted(image, mode, path), scale)
             elif image.size != (width, height):
                 raise invalid(
                     f"{path} has {image.width} x {image.height} pixels, and the first image {width} x {height}: write "
                     "spec.dataset.imageSize, to which all are scaled"
                 )
             else:
-                found = image.convert(mode)
+                found = converted(image, mode, path)
             pixels = np.array(found, dtype=np.uint8)
     except BROKEN as error:
         raise undecodable(path, error) from error
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def converted(image: Image.Image, mode: str, path: Path) -> Image.Image:
+    """The image in another of Pillow's modes.
+
+    Raises:
+        ConfigurationError: DatasetInvalid: its pixels have more than 8 bits, and Pillow would make most of them white.
+    """
+    if image.mode.startswith(_WIDE):
+        raise invalid(
+            f"{path} is of the mode {image.mode}, whose pixels have more than 8 bits: save it with 8 bits a channel, "
+            "all images scaled in the same way"
+        )
+    return image.convert(mode)
 
 
 def undecodable(path: Path, error: BaseException) -> ConfigurationError:

@@ -11,15 +11,18 @@ import torch
 from velodrome.errors import ConfigurationError
 from velodrome.results.records import DatasetFacts
 from velodrome.spec import Dataset, Source
+from velodrome.text import line
 from velodrome.vocabulary import BUNDLED, FORMATS
 from velodrome_runner.data.checks import check
 from velodrome_runner.data.contents import Contents, Memory, Schema, images, in_memory, whole
 from velodrome_runner.data.digits import read_digits
-from velodrome_runner.data.format import Format, contents_of
+from velodrome_runner.data.fetching import FULL
+from velodrome_runner.data.format import Format, contents_of, corrupt
 from velodrome_runner.data.samples import Raw, content_digest
 from velodrome_runner.data.splitting import split_validation
 from velodrome_runner.memory import fits
 
+_SHOWN = 300  # characters of a path in a reason
 # Memory that images take as bytes and as float32, in bytes for each byte.
 _BYTES_AND_FLOATS = 5
 
@@ -76,6 +79,18 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
 
 def read(dataset: Dataset, folder: Path, *, task: str | None = None) -> Contents:
     """The data set as it was published, independent of any seed. Raises as `open_contents` does."""
+    try:
+        return _read(dataset, folder, task)
+    except OSError as error:  # a name that is too long, a folder that is closed to the runner, a disk that fails
+        if error.filename is None or error.errno in FULL:
+            raise
+        place = line(error.filename, _SHOWN)
+        raise corrupt(
+            f"{place} can't be read ({error.strerror}): correct its name or its permissions, or get it again"
+        ) from error
+
+
+def _read(dataset: Dataset, folder: Path, task: str | None) -> Contents:
     kind = dataset.format or dataset.name
     if dataset.format is None and kind in _PUBLISHED:
         return _published(dataset, folder)

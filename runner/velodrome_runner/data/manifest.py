@@ -7,6 +7,7 @@ file's SHA-256 when it reads the file. Without it, a trial reads every file once
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from velodrome.kernel.limits import cpu_limit
 from velodrome_runner.data.format import corrupt, invalid, missing
 
 MANIFEST = ".velodrome-manifest"
+_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) (?P<size>\d{1,18}) (?P<name>.+)")
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,7 @@ def kept_manifest(root: Path, names: Sequence[str]) -> list[ListedFile] | None:
     path = root / MANIFEST
     if not path.is_file():
         return None
-    lines = (line.split(" ", 2) for line in path.read_text(encoding="utf-8").splitlines())
-    known = {name: ListedFile(name, int(size), sha256) for sha256, size, name in lines}
+    known = {entry.name: entry for entry in _listed(path)}
     fix = "run `velodrome data prepare` again if the change is meant"
     for name in names:
         entry, size = known.get(name), (root / name).stat().st_size
@@ -69,6 +70,15 @@ def kept_manifest(root: Path, names: Sequence[str]) -> list[ListedFile] | None:
     if gone:
         raise missing(f"{root / gone[0]} is in the manifest {path}, and is not there: {fix}")
     return [known[name] for name in names]
+
+
+def _listed(path: Path) -> Iterator[ListedFile]:
+    """The lines of a manifest."""
+    for at, line in enumerate(read_bytes(path).splitlines(), start=1):
+        found = _LINE.fullmatch(line.decode(errors="replace"))
+        if found is None:
+            raise corrupt(f"line {at} of {path} is damaged: run `velodrome data prepare` again, or remove the file")
+        yield ListedFile(found["name"], int(found["size"]), found["sha256"])
 
 
 def read_bytes(path: Path) -> bytes:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from velodrome.kernel.limits import cpu_limit
+from velodrome.text import counted
 from velodrome.vocabulary import VOID
 from velodrome_runner.data.contents import Samples, Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing
@@ -163,7 +164,7 @@ def _check_kind(image: Image.Image, content: bytes, path: Path) -> None:
         bits, colours = content[24], content[25]
         if colours == _PALETTE or (colours, bits) == (_GREY, 8):
             return
-        found = f"a PNG of {bits} bits of grey" if colours == _GREY else f"a PNG of the mode {image.mode}"
+        found = f"a PNG of {counted(bits, 'bit')} of grey" if colours == _GREY else f"a PNG of the mode {image.mode}"
     raise invalid(
         f"{path} is {found}, whose pixels are no labels: save the mask as a PNG with a palette or of 8 bits of grey, "
         "in which a pixel is the number of its class"

@@ -9,18 +9,18 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from velodrome.errors import ConfigurationError
 from velodrome_runner.data.contents import Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing
-from velodrome_runner.data.image_files import BROKEN, ImageFiles, Pixels, undecodable
+from velodrome_runner.data.image_files import BROKEN, ImageFiles, Pixels, converted, undecodable
 from velodrome_runner.data.listed import Folders, digests_of, encoded, entries_of
 from velodrome_runner.data.manifest import kept_manifest
 
@@ -30,6 +30,8 @@ from velodrome_runner.data.manifest import kept_manifest
 # box have the label -1.
 BOX, LABEL, AREA, CROWD, SCALE, COLUMNS = slice(0, 4), 4, 5, 6, 7, 8
 _ROUNDING = 1.0  # pixels by which a box may pass the border of its image
+_LONGEST = 2**20  # pixels of a side that an annotation may say
+Side = Annotated[int, Field(ge=1, le=_LONGEST)]
 _QUOTED = 5  # boxes that a message lists
 
 
@@ -76,7 +78,7 @@ class SceneFiles(ImageFiles):
                         f"{path} has {image.width} x {image.height} pixels, and its annotation says {width} x "
                         f"{height}: correct the annotation, or get the image again"
                     )
-                pixels = fitted(image.convert("RGB"), self.scale)
+                pixels = fitted(converted(image, "RGB", path), self.scale)
         except BROKEN as error:
             raise undecodable(path, error) from error
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -150,7 +152,7 @@ def opened_scenes(
     names = [scene.name for scene in scenes]
     check_files(root, listed, "annotated: put it there, or remove its annotation")
     sizes = [(scene.width, scene.height) for scene in scenes]
-    shape = common_shape(root, names, sizes, scale)
+    shape = common_shape(root, names, sizes, scale, says="has, by its annotation,")
     kept = kept_manifest(root, names)
     source = SceneFiles(
         root,
@@ -182,7 +184,7 @@ def targets_of(scenes: Sequence[Scene], scale: int | None) -> Tensor:
 
 
 def common_shape(
-    root: Path, names: Sequence[str], sizes: Sequence[tuple[int, int]], scale: int | None
+    root: Path, names: Sequence[str], sizes: Sequence[tuple[int, int]], scale: int | None, *, says: str = "has"
 ) -> tuple[int, int, int]:
     """The shape of all images, in RGB. Raises ConfigurationError, DatasetInvalid: without a scale, they differ."""
     if scale is not None:
@@ -191,7 +193,7 @@ def common_shape(
     for name, size in zip(names, sizes, strict=True):
         if size != sizes[0]:
             raise invalid(
-                f"{root / name} has {size[0]} x {size[1]} pixels, and {names[0]} {width} x {height}: write "
+                f"{root / name} {says} {size[0]} x {size[1]} pixels, and {names[0]} {width} x {height}: write "
                 "spec.dataset.imageSize, to which the longer side of all is scaled"
             )
     return 3, height, width
@@ -234,6 +236,8 @@ def wrong_field(path: Path, error: ValidationError, whole: str, kind: str) -> Co
     first = error.errors()[0]
     field_ = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     said = first["msg"][0].lower() + first["msg"][1:]
+    if " instance of " in said:  # pydantic's words for what is no mapping, which name a class of ours
+        said = "should be there once, with its own fields in it"
     return invalid(f"{path}: {field_ or whole}: {said}: write it as {kind} does")
 
 

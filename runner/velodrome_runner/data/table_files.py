@@ -29,6 +29,7 @@ _FOREIGN = (
     (b"PAR1", "a Parquet file: write format: Parquet"),
     (b"\x1f\x8b", "compressed: unpack it, or call it NAME.csv.gz"),
 )
+_JSON = ('{"', "[{", "[\n", "{\n")  # how files of JSON begin
 _SEPARATORS = (",", ";", "\t", "|")
 _BLOCK_BYTES = 64 * 2**20  # a row must fit in a block
 
@@ -196,6 +197,8 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
         raise corrupt(f"{path} is no UTF-8 text ({_short(error)}): save it as UTF-8") from error
     except (OSError, EOFError) as error:  # of a packed file that is not whole
         raise corrupt(f"{path} can't be read ({_short(error)}): get it again") from error
+    if text.lstrip().startswith(_JSON):
+        raise corrupt(f"{path} is JSON: save it as CSV, or for Documents as NAME.jsonl, an object a line")
     csv.field_size_limit(2**31 - 1)
     found = {separator: next(csv.reader([text], delimiter=separator), []) for separator in _SEPARATORS}
     separator = max(_SEPARATORS, key=lambda each: len(found[each]))

@@ -94,7 +94,7 @@ def _stored(place: Path, tokens: Tokens) -> list[bytes]:
         paths = sorted(path for path in inside if not any(part[0] == "." for part in path.relative_to(place).parts))
         if not paths:
             raise missing(f"there are no files in {place}: put a text there")
-    elif place.exists():
+    elif place.is_file():
         paths = [place]
     else:
         raise missing(f"there is no {place}: correct spec.dataset.source, or put a text there")
@@ -110,6 +110,11 @@ def _content(path: Path, tokens: Tokens) -> bytes:
         raise invalid(f"{path} is empty: write a text into it, or remove it")
     if tokens == "bytes":
         return content
+    if b"\0" in content:
+        raise invalid(
+            f"{path} has the character U+0000, at byte {content.index(0) + 1}, as files of UTF-16 have: "
+            "convert the file to UTF-8, or write spec.dataset.tokens: bytes"
+        )
     try:
         content.decode()
     except UnicodeDecodeError as error:

@@ -19,6 +19,7 @@ from velodrome_runner.data.scenes import (
     AnnotatedFolders,
     ObjectBox,
     Scene,
+    Side,
     box_problem,
     opened_scenes,
     refuse_boxes,
@@ -27,6 +28,8 @@ from velodrome_runner.data.scenes import (
 from velodrome_runner.data.voc_folders import image_of, names_of, root_of
 
 _ANNOTATIONS, _LISTS = "Annotations", "ImageSets/Main"
+_DEPTH = 3  # of the fields: annotation, object, bndbox
+_GROUPS = ("annotation", "object", "size", "bndbox")  # elements that hold fields, and no text
 
 
 class _Corners(BaseModel):
@@ -43,8 +46,8 @@ class _Object(BaseModel):
 
 
 class _Size(BaseModel):
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    width: Side
+    height: Side
 
 
 class _Annotated(BaseModel):
@@ -70,17 +73,32 @@ def read_voc(dataset: Dataset, place: Path) -> AnnotatedFolders:
 
 
 def _read(path: Path) -> _Annotated:
-    from torchvision.datasets.voc import ET_parse, VOCDetection
+    from torchvision.datasets.voc import ET_parse
 
     if not path.is_file():
         raise missing(f"there is no {path}, whose image is listed: add it, or remove the image from the list")
     try:
-        found: Any = VOCDetection.parse_voc_xml(ET_parse(path).getroot())
-        return _Annotated.model_validate(found.get("annotation"))
+        root = ET_parse(path).getroot()
+        return _Annotated.model_validate(_fields(root, _DEPTH) if root.tag == "annotation" else None)
     except ParseError as error:
         raise corrupt(f"{path} is no XML ({error}): save or get it again") from error
     except ValidationError as error:
         raise wrong_field(path, error, "annotation", "VOC") from error
+
+
+def _fields(element: Any, depth: int) -> dict[str, Any] | str:
+    """What an element has, by tag: texts, or fields of their own. Tags that occur again, and all objects, are lists.
+
+    An empty element that has no fields is as good as none.
+    """
+    if depth == 0 or len(element) == 0:
+        return {} if element.tag in _GROUPS else (element.text or "").strip()
+    found: dict[str, list[Any]] = {}
+    for child in element:
+        value = _fields(child, depth - 1)
+        if value != "":
+            found.setdefault(child.tag, []).append(value)
+    return {tag: each if tag == "object" or len(each) > 1 else each[0] for tag, each in found.items()}
 
 
 def _corners(box: _Corners) -> tuple[float, float, float, float]:

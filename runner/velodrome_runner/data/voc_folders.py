@@ -64,7 +64,7 @@ def _lists(root: Path, folder: str) -> dict[str, str]:
 def _listed(path: Path) -> Iterator[str]:
     """The names in a list, one a line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise missing(f"there is no list of images {path}: correct spec.dataset.splits.files") from error
     except UnicodeDecodeError as error:

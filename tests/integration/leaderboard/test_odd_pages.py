@@ -20,9 +20,9 @@ def drawn(store: Store, redis_server: Any, page_of: Draw) -> Draw:
     with redis_server.client() as client:
         odd.fill(store, client)
 
-    def draw(page: str, **query: str) -> AppTest:
+    def draw(page: str, **query: str | list[str]) -> AppTest:
         app = page_of(page, **query)
-        assert not any("can't be read" in html.body for html in app.html)
+        assert not any("can't be read" in html.body or "could not be shown" in html.body for html in app.html)
         return app
 
     return draw
@@ -40,6 +40,14 @@ def test_each_profile_is_drawn(drawn: Draw) -> None:
     for entry in odd.VALUES:
         drawn("profile", entry=entry, boards="odd", objective="accuracy")
         drawn("profile", entry=entry, boards="odd", objective="speed", reference="plain")
+
+
+def test_comparisons_and_entries_are_drawn(drawn: Draw) -> None:
+    drawn("compare", board="odd", entry=[*odd.VALUES])
+    for axis in ("seconds", "samples"):
+        drawn("compare", board="odd", entry=[*odd.VALUES], axis=axis)
+    for entry in odd.VALUES:
+        drawn("entry", board="odd", name=entry)
 
 
 def test_each_job_and_its_entries_are_drawn(drawn: Draw) -> None:
