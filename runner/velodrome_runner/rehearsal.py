@@ -93,7 +93,7 @@ class _Data:
     def problem(self) -> dict[str, str] | None:
         """Why the data can't be read; None if they were read."""
         if self._problem is None:
-            self._problem = _problem_of("spec.dataset", self.read)
+            self._problem = _problem_of("spec", "dataset", self.read)
         return self._problem
 
 
@@ -103,24 +103,24 @@ def _entry(trial: Trial, where: str, data: _Data, count: int) -> tuple[str, list
     config = trial.config
     if config.command is not None:
         command = config.command
-        found = [_problem_of(f"{where}.command", lambda: sentence.append(_program(command)))]
+        found = [_problem_of(where, "command", lambda: sentence.append(_program(command)))]
     elif (unread := data.problem()) is not None:
         name = config.model.name if config.model is not None and own_module(config) else None
-        found = [unread, _problem_of(f"{where}.model", lambda: name and models.find(name))]
+        found = [unread, _problem_of(where, "model", lambda: name and models.find(name))]
     else:
-        found = [_problem_of(f"{where}.model", lambda: sentence.append(_model(trial, data.read(), count)))]
+        found = [_problem_of(where, "model", lambda: sentence.append(_model(trial, data.read(), count)))]
     return "".join(sentence), [one for one in found if one is not None]
 
 
-def _problem_of(path: str, step: Callable[[], object]) -> dict[str, str] | None:
+def _problem_of(where: str, field: str, step: Callable[[], object]) -> dict[str, str] | None:
+    """What `step` raised, at the field of `where` that decides about it; None if it raised nothing."""
     try:
         step()
     # Whatever a model or a data set raises is the answer; a model may even end the process.
     except (Exception, SystemExit) as error:
         failure = explain(error)
-        if failure.reason in REASONS:
-            path = path.replace(".model", ".optimize")
-        return {"path": path, "reason": failure.reason, "message": failure.message}
+        decides = "optimize" if failure.reason in REASONS else field
+        return {"path": f"{where}.{decides}", "reason": failure.reason, "message": failure.message}
     return None
 
 

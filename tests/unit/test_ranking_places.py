@@ -253,7 +253,7 @@ def test_seconds_have_geometric_means_and_ties_in_per_cent() -> None:
     ranking = rank_objective("train_seconds", [row("a", 1.0, 2.0, 4.0), row("b", 1.5, 2.0, 4.5)])
     assert ranking.logs
     assert ranking.ranked[0].interval.mean == pytest.approx(2.0)
-    assert seen(ranking.logs, ranking.unit, ranking.ranked[0]).endswith(" %")
+    assert seen(ranking.metric, ranking.logs, ranking.ranked[0]).endswith(" %")
     assert about_means(ranking) == "Means are geometric: entries differ by factors."
     assert "15 %" in about_means(rank_objective("train_seconds", [row("a", *range(1, 11))]))
     assert about_means(rank_objective("accuracy", CLEAR)) == ""
@@ -289,3 +289,12 @@ def test_each_tie_of_neighbours_says_what_would_have_been_found() -> None:
     assert would_see(rank_objective("accuracy", CLEAR)) == ""
     many = rank_objective("accuracy", [row(name, 0.9, 0.8, 0.7 + place / 100) for place, name in enumerate("abcdefg")])
     assert would_see(many).endswith("; 2 more in --json.")
+
+
+def test_no_difference_is_named_that_a_metric_can_not_have() -> None:
+    vague = rank_objective("accuracy", [row("a", 0.9, 0.1), row("b", 0.85, 0.2), row("c", 0.2, 0.8)])
+    assert would_see(vague) == "With so few trials, such a race tells no neighbours apart: give it more seeds."
+    close = rank_objective(
+        "accuracy", [row("a", 0.9, 0.1), row("b", 0.5, 0.1), row("c", 0.1, 0.11), row("d", 0.1, 0.1)]
+    )
+    assert all(float(words.split()[-2]) <= 100 for words in would_see(close).removesuffix(".").split(";"))

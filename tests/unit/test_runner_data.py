@@ -83,7 +83,9 @@ def test_seeds_move_the_validation_split_and_nothing_else() -> None:
 def test_the_validation_split_is_a_stratified_part_of_the_training_split(fraction: float) -> None:
     everything = images(torch.arange(400).to(torch.int32).view(400, 1, 1, 1), torch.arange(400) % 4 // 3)
     for seed in range(5):
-        train, validation = (as_split(each) for each in split_validation(everything, fraction, seed))
+        train, validation = (
+            as_split(each) for each in split_validation(everything, fraction, seed, classes=("a", "b"))
+        )
         together = torch.cat((train.images, validation.images)).flatten()
         assert torch.equal(together.sort()[0], everything.samples.inputs["images"].flatten())
         assert torch.equal(train.images.flatten(), train.images.flatten().sort()[0])
@@ -93,9 +95,14 @@ def test_the_validation_split_is_a_stratified_part_of_the_training_split(fractio
         assert torch.equal(validation.labels, everything.targets[validation.images.flatten().long()])
 
 
-def test_too_few_samples_of_a_class_are_reported() -> None:
-    with pytest.raises(ConfigurationError, match=r"validationFraction") as caught:
-        split_validation(images(torch.zeros(9, 1, 1, 1), torch.tensor([0] * 8 + [1])), 0.1, 0)
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [([0] * 8 + [2], "a single sample of rare, "), ([0] * 4 + [1] * 2 + [2] * 2, "of 0.1 can be drawn from 8 samples")],
+)
+def test_too_few_samples_of_a_class_are_reported(labels: list[int], words: str) -> None:
+    everything = images(torch.zeros(len(labels), 1, 1, 1), torch.tensor(labels))
+    with pytest.raises(ConfigurationError, match=rf"{words}.*spec.dataset.validationFraction") as caught:
+        split_validation(everything, 0.1, 0, classes=("cat", "dog", "rare"))
     assert caught.value.reason == "DatasetTooSmall"
 
 

@@ -586,6 +586,12 @@ FAILING: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "import exits": ("raise SystemExit(2)", {}, "ModelFactoryFailed", "raised SystemExit: 2"),
     "syntax": ("def make(:\n", {}, "ModelFactoryFailed", "SyntaxError"),
     "no network": ("def make():\n    return 5", {}, "ModelFactoryFailed", "int instead of a torch.nn.Module"),
+    "no values": (
+        "def make():\n    with torch.device('meta'):\n        return nn.Linear(4, 2)",
+        {},
+        "ModelFactoryFailed",
+        "on the device meta, which holds no values: build it on the CPU",
+    ),
     "no function": ("make = 5", {}, "ModelNotFound", "no function or class, but int"),
     "other name": ("def make_net():\n    pass", {}, "ModelNotFound", "did you mean make_net?"),
     "missing import": ("import own_model_of_nobody", {}, "ModelNotFound", "needs own_model_of_nobody: install it"),

@@ -232,6 +232,7 @@ def at(row: int, column: int, value: object) -> list[tuple[object, ...]]:
     [
         (at(6, 1, "cheap"), {"columns": {"numeric": ["price"]}}, "row 7 has 'cheap' in the column price"),
         (at(6, 1, "-inf"), {"columns": {"numeric": ["price"]}}, "row 7 is infinite in the column price"),
+        (at(6, 1, "-1e39"), {"columns": {"numeric": ["price"]}}, "-1e+39 in the column price, too large"),
         (at(6, 4, "NaN"), {}, "row 7 has no value in the target column kind (1 row has none)"),
         (rows(), {"target": "prize"}, "has no column 'prize', which spec.dataset names: it has id, price"),
         (rows(), {"columns": {"ignore": ["x"]}}, "has no column 'x'"),

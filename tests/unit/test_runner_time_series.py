@@ -116,6 +116,13 @@ def test_one_file_is_split_by_fractions(tmp_path: Path) -> None:
         (GOOD + HEADER, "line 1 of"),
         (HEADER.replace("@timeStamps false", "@timeStamps true") + GOOD, "has time stamps"),
         (HEADER.replace("@classLabel true up down", "@classLabel false") + GOOD, "names no classes"),
+        (HEADER.replace("@timeStamps false", "@timeStamps").replace("@data", "@data\n4:up"), "is a series of length 1"),
+        (HEADER.replace("@classLabel true up down", "@classLabel") + GOOD, "names no classes"),
+        (HEADER.replace("@data", "@equalLength true\n@data") + GOOD, "line 9 of"),
+        (
+            HEADER.replace("@data", "@equalLength true\n@data") + GOOD,
+            "has 2 steps, the first series has 3, and the head",
+        ),
         (HEADER + "1,2:up\n2,1:up\n", "are of the class up: give it samples of a second class"),
     ],
 )

@@ -170,7 +170,7 @@ def sentences(sight: Foresight) -> list[str]:
 
 def gap_words(sight: Foresight) -> str:
     """`5 seeds tell apart what is 3.2 standard deviations apart, with these 5 entries`."""
-    gap = f"{sight.gap:.2g} standard deviations"
+    gap = f"{sight.gap:{',.0f' if sight.gap >= 100 else '.2g'}} standard deviations"
     return f"{_seeds(sight)} tell apart what is {gap} apart, with these {sight.entries} entries"
 
 

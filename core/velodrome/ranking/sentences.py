@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from velodrome.metrics.catalogue import Metric
 from velodrome.ranking.places import ObjectiveRanking, RankedRow
 from velodrome.stats.detectable import POWER
 from velodrome.stats.samples import ROUNDING, TRIMMED_FROM
@@ -68,27 +69,34 @@ def _the_rest(count: int, first: str) -> str:
     return first if count == 1 else f"each of the other {count} entries"
 
 
-def seen(logs: bool, unit: str, row: RankedRow) -> str:  # noqa: FBT001
-    """The difference to the next row that would have been found, with its unit; empty if the two are told apart.
+def seen(metric: Metric, logs: bool, row: RankedRow) -> str:  # noqa: FBT001
+    """The difference to the next row that would have been found, with its unit.
 
-    With `logs` it is a share of the smaller mean.
+    With `logs` it is a share of the smaller mean. Empty if the two are told apart, or if the metric's whole range is
+    smaller than the difference.
     """
     if row.detectable is None:
         return ""
-    return quantity("percent", 100 * row.detectable, 2) if logs else quantity(unit, row.detectable, 2)
+    if logs:
+        return quantity("percent", 100 * row.detectable, 2)
+    least, most = metric.range
+    return quantity(metric.unit, row.detectable, 2) if row.detectable <= most - least else ""
 
 
 def would_see(ranking: ObjectiveRanking, most: int = 4) -> str:
     """What the first ties between neighbours leave open; empty without ties."""
-    ties = [
-        f"{row.entry} and {following.entry} {seen(ranking.logs, ranking.unit, row)}"
-        for row, following in pairwise(ranking.ranked)
-        if row.detectable is not None
-    ]
-    if not ties:
+    tied = [(row, following) for row, following in pairwise(ranking.ranked) if row.detectable is not None]
+    if not tied:
         return ""
-    rest = f"; {len(ties) - most} more in --json" if len(ties) > most else ""
-    return f"Such a race finds these differences in {100 * POWER:g} % of cases: {'; '.join(ties[:most])}{rest}."
+    sizes = [
+        f"{row.entry} and {following.entry} {size}"
+        for row, following in tied
+        if (size := seen(ranking.metric, ranking.logs, row))
+    ]
+    if not sizes:
+        return "With so few trials, such a race tells no neighbours apart: give it more seeds."
+    rest = f"; {len(sizes) - most} more in --json" if len(sizes) > most else ""
+    return f"Such a race finds these differences in {100 * POWER:g} % of cases: {'; '.join(sizes[:most])}{rest}."
 
 
 def about_means(ranking: ObjectiveRanking) -> str:

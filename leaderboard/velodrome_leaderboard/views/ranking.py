@@ -162,7 +162,7 @@ def _rank_hint(page: ObjectivePage, row: RankedRow) -> str:
     """What the row can't be told apart from, and the difference to the next row that would have been found."""
     if not row.indistinguishable_from:
         return "Significantly different from every other entry"
-    size = seen(page.head.logs, page.head.objective.key.metric.unit, row)
+    size = seen(page.head.objective.key.metric, page.head.logs, row)
     found = (
         f". A difference of {size} to the next entry would be found in {100 * POWER:g} % of such races" if size else ""
     )

@@ -77,11 +77,12 @@ def _check_boxes(contents: Contents, classes: tuple[str, ...], name: str) -> Non
 
 def _check_values(contents: Contents, name: str) -> None:
     for split, source in contents.splits.items():
-        if not bool(source.targets.isfinite().all()):
-            row = int((~source.targets.isfinite()).nonzero()[0]) + 1
+        finite = source.targets.float().isfinite()
+        if not bool(finite.all()):
+            row = int((~finite).nonzero()[0]) + 1
             raise invalid(
-                f"the target of sample {row} of the {split} split of {name} is no finite number: fill it in, or remove "
-                "the sample"
+                f"the target of sample {row} of the {split} split of {name} is missing, infinite or too large for "
+                "float32: mend it, or remove the sample"
             )
 
 

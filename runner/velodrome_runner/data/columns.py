@@ -16,6 +16,7 @@ from velodrome_runner.data.format import invalid
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INFINITE = r"^(?i)[+-]?inf(inity)?$"
+_LARGEST = np.finfo(np.float32).max
 _RARE = 20  # one value in so many may be a slip; more of them are meant
 CATEGORICAL = "mend it, or list the column under spec.dataset.columns.categorical"
 TARGET = "mend it, or write spec.task: classification"
@@ -87,7 +88,8 @@ def numbers(column: pa.ChunkedArray, name: str, where: Where = row_of, fix: str 
     """The values (n,), NaN where one is missing; the column is one of `flat`.
 
     Raises:
-        ConfigurationError: DatasetInvalid, a value is no number (the message ends with `fix`), or is infinite.
+        ConfigurationError: DatasetInvalid, a value is no number (the message ends with `fix`), is infinite, or is
+            larger than the float32 that models compute with.
     """
     if pa.types.is_string(column.type):
         written = pointed(column)
@@ -103,6 +105,10 @@ def numbers(column: pa.ChunkedArray, name: str, where: Where = row_of, fix: str 
     infinite = np.isinf(values)
     if infinite.any():
         raise invalid(f"{where(int(infinite.argmax()))} is infinite in the column {name}: write a finite number")
+    large = np.abs(values) > _LARGEST
+    if large.any():
+        row = int(large.argmax())
+        raise invalid(f"{where(row)} has {values[row]:g} in the column {name}, too large for float32: scale the column")
     return values
 
 

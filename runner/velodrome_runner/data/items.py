@@ -131,8 +131,13 @@ def input_of(name: str, index: int, given: Any) -> Tensor:
             raise invalid(f"item {index} of {name} is a sequence of length {value.shape[1]}: leave it out")
     elif value.ndim == 1:
         value = value.to(torch.float64)
-    if value.dtype.is_floating_point and not bool(value.isfinite().all() if value.ndim == 2 else ~value.isinf().any()):
-        raise invalid(f"item {index} of {name} has a value that is no finite number: mend it, or leave it out")
+    single = value.to(torch.float32)  # what models get; a row may lack values, which are filled in
+    if value.ndim < 3 and not bool(single.isfinite().all() if value.ndim == 2 else ~single.isinf().any()):
+        missing = "missing, " if value.ndim == 2 else ""
+        raise invalid(
+            f"item {index} of {name} has a value that is {missing}infinite or too large for float32: mend it, or leave "
+            "the item out"
+        )
     return value
 
 

@@ -61,7 +61,7 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
             dataset.validation_fraction,
             seed,
             groups=contents.groups,
-            classes=contents.schema.classes is not None and contents.kind not in ("scenes", "masks"),
+            classes=None if contents.kind in ("scenes", "masks") else contents.schema.classes,
         )
         contents = contents.with_splits(train=train, validation=validation)
     facts = DatasetFacts(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import SplitFractions
+from velodrome.text import listed
 from velodrome_runner.data.contents import SampleSource, part
 from velodrome_runner.data.format import invalid
 
@@ -89,18 +90,25 @@ def numbered_groups(groups: Sequence[object], names: Sequence[str], column: str)
 
 
 def split_validation(
-    train: SampleSource, fraction: float, seed: int, *, groups: Tensor | None = None, classes: bool = True
+    train: SampleSource,
+    fraction: float,
+    seed: int,
+    *,
+    groups: Tensor | None = None,
+    classes: tuple[str, ...] | None,
 ) -> tuple[SampleSource, SampleSource]:
     """The training split without a share of it, and that share, drawn by `seed`; both in their original order.
 
-    The share is stratified by class, except where the target is a number or where there are `groups`, which are never
-    torn apart. Then the share is of the groups.
+    The share is stratified by the label, a position in `classes`, except where there are no `classes` or where there
+    are `groups`, which are never torn apart. Then the share is of the groups.
 
     Raises:
         ConfigurationError: reason DatasetTooSmall, if a class has too few samples for that.
     """
     from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
+    if groups is None and classes:
+        _check_strata(train.targets, classes)
     indices = torch.arange(len(train)).numpy()
     try:
         if groups is not None:
@@ -121,6 +129,17 @@ def split_validation(
             "DatasetTooSmall",
         ) from error
     return _sorted(train, kept), _sorted(train, held_out)
+
+
+def _check_strata(labels: Tensor, classes: tuple[str, ...]) -> None:
+    """Each class that is there must have a sample for either side of a split."""
+    single = [classes[label] for label in (labels.bincount() == 1).nonzero().flatten().tolist()]
+    if single:
+        raise ConfigurationError(
+            f"the training split has a single sample of {listed(single)}, and a stratified validation split needs "
+            "another one: add samples, take the class out, or set spec.dataset.validationFraction: 0",
+            "DatasetTooSmall",
+        )
 
 
 def _sorted(source: SampleSource, indices: object) -> SampleSource:

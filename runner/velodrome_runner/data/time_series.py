@@ -26,9 +26,13 @@ _SHORTEST = 2  # steps: a series of one value has no course
 
 @dataclass(frozen=True)
 class _Header:
-    """What the lines before @data say. `classes` is None where the target is a number."""
+    """What the lines before @data say. `classes` is None where the target is a number.
+
+    `equal`: the file says that all of its series have one length.
+    """
 
     classes: tuple[str, ...] | None
+    equal: bool
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,12 @@ def read_ts(path: Path) -> _File:
         targets.append(_target(where, last.strip(), header, position))
         if len(series[-1]) != len(series[0]):
             raise invalid(f"{where} has {len(series[-1])} dimensions, and the first series has {len(series[0])}")
+        length, first = series[-1].shape[1], series[0].shape[1]
+        if header.equal and length != first:
+            raise invalid(
+                f"{where} has {length} steps, the first series has {first}, and the header says @equalLength true: "
+                "mend the line, or write @equalLength false"
+            )
     if not series:
         raise invalid(f"{path} has no series after @data: add some")
     kind = torch.float64 if header.classes is None else torch.int64
@@ -140,14 +150,20 @@ def _header(path: Path, lines: list[tuple[int, str]]) -> _Header:
             raise corrupt(f"line {number} of {path} is no header line, which begins with @, and @data comes later")
         name, *words = line[1:].split()
         said[name.lower()] = words
-    if said.get("timestamps", ["false"])[0].lower() == "true":
+    if _is_true(said.get("timestamps")):
         raise invalid(f"{path} has time stamps: write the values at equal steps, with @timeStamps false")
-    if said.get("targetlabel", ["false"])[0].lower() == "true":
-        return _Header(None)
+    equal = _is_true(said.get("equallength"))
+    if _is_true(said.get("targetlabel")):
+        return _Header(None, equal)
     known = said.get("classlabel", [])
-    if not known or known[0].lower() != "true" or len(known) < 2:
+    if not _is_true(known) or len(known) < 2:
         raise invalid(f"{path} names no classes: write @classLabel true and the classes, or @targetlabel true")
-    return _Header(tuple(known[1:]))
+    return _Header(tuple(known[1:]), equal)
+
+
+def _is_true(words: list[str] | None) -> bool:
+    """Whether a header line is there and says true."""
+    return (words or ["false"])[0].lower() == "true"
 
 
 def _series(where: str, dimensions: list[str]) -> Tensor:

@@ -76,7 +76,7 @@ def run_factory(name: str, factory: Callable[..., Any], arguments: Mapping[str, 
     """The network that the factory makes from the arguments.
 
     Raises:
-        ConfigurationError: reason ModelFactoryFailed: it raised, or returned something else than a network.
+        ConfigurationError: reason ModelFactoryFailed: it raised, or returned something else than a network with values.
     """
     try:
         network = factory(**arguments)
@@ -90,6 +90,11 @@ def run_factory(name: str, factory: Callable[..., Any], arguments: Mapping[str, 
     if not isinstance(network, nn.Module):
         raise ConfigurationError(
             f"{name} returned {type(network).__name__} instead of a torch.nn.Module", "ModelFactoryFailed"
+        )
+    if any(value.is_meta for value in (*network.parameters(), *network.buffers())):
+        raise ConfigurationError(
+            f"{name} returned a network on the device meta, which holds no values: build it on the CPU",
+            "ModelFactoryFailed",
         )
     return network
 
