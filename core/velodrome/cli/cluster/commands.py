@@ -156,8 +156,9 @@ def logs(
     found: Sequence[TrialPod | SearchPod]
     if search:
         there = [one for one in of_search if run in (None, one.run) and lane in (None, one.lane)]
-        found = there if follow and trial is None else [_identified(kubectl, plan, one) for one in there]
-        found = [one for one in found if one.is_of(entry, repeat)]
+        if trial is not None or not follow:
+            there = [_identified(kubectl, plan, one) for one in there]
+        found = [one for one in there if one.is_of(entry, repeat)]
     else:
         chosen = report.chosen(report.attempts(plan, pods), entry, repeat)
         found = [one for one in chosen if one.phase != "Pending"]
