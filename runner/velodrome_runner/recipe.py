@@ -59,7 +59,9 @@ class Recipe:
         self._model = model
         self._average = None if training.ema_decay is None else _Average(model, training.ema_decay)
         self._steps = self._pending = 0
-        self._first = self._weight = self._used = 0.0
+        self._first: float | Tensor = 0.0
+        self._weight: float | Tensor = 0.0
+        self._used = 0.0
         self._set_rate(self._rates.at(0))
 
     @property
@@ -102,12 +104,16 @@ class Recipe:
         """The network whose quality counts: the model, or its averaged copy."""
         return self._model if self._average is None else self._average.module
 
-    def backward(self, loss: Tensor, weight: float = 1.0) -> Tensor:
+    def backward(self, loss: Tensor, weight: float | Tensor = 1.0) -> Tensor:
         """Adds the batch's gradient, and steps if enough batches have been accumulated. Returns the minimised loss.
 
         `loss` is a mean over the batch. `weight` is what it is a mean over: samples or tokens. A step's gradient is
         that of the mean over all its batches. The returned scalar includes L1 and has no history.
+
+        A `weight` that is a tensor on the device is not read, so no step waits for the device.
         """
+        if isinstance(weight, Tensor):
+            weight = weight.double()  # as a number of Python is
         if self._penalised:
             loss = loss + self._l1 * l1_norm(self._penalised)
         if self._pending == 0:
@@ -115,7 +121,7 @@ class Recipe:
             self._first, self._weight = weight, 0.0
         self._pending += 1
         self._weight += weight
-        scaled = loss if self._accumulate == 1 else loss * (weight / self._first)
+        scaled = loss if self._accumulate == 1 else loss * _as(loss, weight / self._first)
         self._scaler.scale(scaled).backward()
         if self._pending == self._accumulate:
             self._step()
@@ -138,10 +144,11 @@ class Recipe:
             self._model.load_state_dict(self._average.module.state_dict())
 
     def _step(self) -> None:
-        share = self._weight / self._first
-        if share != 1 or self._clip_norm or self._clip_value:
+        share = 1.0 if self._accumulate == 1 else self._weight / self._first
+        shared = isinstance(share, Tensor) or share != 1
+        if shared or self._clip_norm or self._clip_value:
             self._scaler.unscale_(self._optimizer)
-        if share != 1:
+        if shared:
             torch._foreach_div_(  # one call for all tensors, as in torch's own clipping
                 [each.grad for each in self._parameters if each.grad is not None], share
             )
@@ -193,6 +200,11 @@ class _Average:
         torch._foreach_lerp_(averages, current, share)  # as torch's swa_utils
         for average, value in self._others:
             average.copy_(value)
+
+
+def _as(loss: Tensor, factor: float | Tensor) -> float | Tensor:
+    """A factor in the loss's own precision, which it would otherwise raise."""
+    return factor.to(loss.dtype) if isinstance(factor, Tensor) else factor
 
 
 def _tensors(model: nn.Module) -> Iterator[Tensor]:

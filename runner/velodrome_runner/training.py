@@ -107,7 +107,8 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
     kept: dict[str, Any] = {}
     time_to_target: float | None = None
     stopped_by: StoppedBy | None = None
-    samples = epoch = done = seen = weights_sum = 0
+    samples = epoch = done = seen = 0
+    weights_sum: int | torch.Tensor = 0
     seconds = before = rate = 0.0
     order, loss_sum = generator.get_state(), torch.zeros((), device=device)
     watch = Stopwatch(clock, device, meter)
@@ -116,7 +117,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
     def state() -> dict[str, Any]:
         """Everything that training goes on from, between two steps."""
         return {
-            "place": (epoch, done, seen, weights_sum, samples, before, rate, loading.seconds, time_to_target),
+            "place": (epoch, done, seen, int(weights_sum), samples, before, rate, loading.seconds, time_to_target),
             "order": order,
             "generator": generator.get_state(),
             "loss_sum": loss_sum,
@@ -156,11 +157,15 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
         for length, batch in zip(lengths[done:], batches, strict=True):
             with context():
                 loss, weight = task.loss(task.call_in_training(together, batch), batch.targets)
-            whole = length if isinstance(weight, int) else max(1, int(ranks.total(weight.clone())))
+            # A weight that is a tensor stays one: to read it would wait for the GPU in each step.
+            whole = length if isinstance(weight, int) else ranks.total(weight.clone()).clamp(min=1)
             if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ
                 loss = loss * (weight * ranks.size / whole)
             loss = recipe.backward(loss, whole)
-            loss_sum.add_(loss, alpha=whole / ranks.size)
+            if isinstance(whole, int):
+                loss_sum.add_(loss, alpha=whole / ranks.size)
+            else:
+                loss_sum.addcmul_(loss, (whole.double() / ranks.size).to(loss_sum.dtype))
             weights_sum += whole
             seen += length
             done += 1
@@ -179,7 +184,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
                 watch.start()
             if now >= next_look and ranks.leads:
                 now = watch.stop()
-                mean = _finite(loss_sum.item() * ranks.size / weights_sum, epoch)
+                mean = _finite(loss_sum.item() * ranks.size / int(weights_sum), epoch)
                 passed = (epoch - 1 + seen / samples_per_epoch) / budget.max_epochs
                 fraction = max(passed, recipe.steps / max_steps, now / max_seconds)
                 on_progress(TrainingState(epoch, fraction, mean, seen / (now - before)))
@@ -188,7 +193,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
         recipe.flush()
         seconds = watch.stop()
         samples += seen
-        mean = _finite(ranks.total(loss_sum).item() / weights_sum, epoch)
+        mean = _finite(ranks.total(loss_sum).item() / int(weights_sum), epoch)
 
         where = f"the validation split after epoch {epoch}"
         found: dict[str, float] = {}

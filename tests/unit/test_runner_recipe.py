@@ -170,6 +170,20 @@ def test_accumulated_batches_give_the_gradient_of_their_mean() -> None:
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("parts", [{}, {"clipNorm": 0.25}])
+def test_a_weight_that_is_a_tensor_makes_the_step_of_a_number_bit_for_bit(parts: dict[str, Any]) -> None:
+    made = []
+    for kind in (int, torch.tensor):
+        model = network()
+        stepped = recipe(model, batches=7, accumulateBatches=3, **parts)
+        for at, count in enumerate((7, 10, 3, 9, 9, 9, 5)):
+            inputs, labels = batch(count, seed=at)
+            stepped.backward(F.cross_entropy(model(inputs), labels), kind(count))
+        stepped.flush()
+        made.append(model)
+    assert all(torch.equal(*pair) for pair in zip(*(each.parameters() for each in made), strict=True))
+
+
 def test_the_batches_that_are_left_at_an_epochs_end_make_a_step() -> None:
     model = network()
     made = recipe(model, epochs=2, batches=5, accumulateBatches=2, schedule={"name": "Cosine"})

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from tests.prepared import untouched
 from velodrome.errors import ConfigurationError
-from velodrome.spec import Model, Preprocessing, Training
+from velodrome.plan import plan
+from velodrome.spec import BenchmarkJob, Model, Preprocessing, Training
 from velodrome.vocabulary import VOID
 from velodrome_runner import footprint, tasks
 from velodrome_runner.checks import check_model
@@ -24,6 +25,7 @@ from velodrome_runner.models import build
 from velodrome_runner.preprocessing import Prepared, prepare
 from velodrome_runner.tasks.base import Batch, Reading
 from velodrome_runner.tasks.segmentation import SegmentationTask
+from velodrome_runner.training import train
 from velodrome_runner.variants.exporting import exported
 
 CPU = torch.device("cpu")
@@ -181,6 +183,38 @@ def test_the_weighted_losses_of_parts_add_up_to_the_gradient_of_the_whole() -> N
     torch.testing.assert_close(
         gradient(slice(0, 2), slice(2, 3), slice(3, 8)), gradient(slice(0, 8)), rtol=1e-4, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_no_step_waits_for_the_number_of_labelled_pixels(accumulate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a tensor holds is read as often in 16 steps as in 4: on a GPU, each reading waits for all work before it."""
+    read = []
+    for name in ("item", "__int__", "__float__", "__bool__", "__index__"):
+        kept = getattr(Tensor, name)
+
+        def reading(self: Tensor, *given: Any, kept: Any = kept) -> Any:
+            read.append(1)
+            return kept(self, *given)
+
+        monkeypatch.setattr(Tensor, name, reading)
+    spec = {
+        "dataset": {"name": "m", "format": "VOCSegmentation", "source": {"path": "m"}},
+        "budget": {"maxEpochs": 1},
+        "training": {
+            "batchSize": 4,
+            "accumulateBatches": accumulate,
+            "optimizer": {"name": "SGD", "learningRate": 0.01},
+        },
+        "entries": [{"name": "a", "model": {"name": "velodrome/unet"}}],
+    }
+    document = {"apiVersion": "velodrome.dev/v1alpha1", "kind": "BenchmarkJob", "metadata": {"name": "b"}, "spec": spec}
+    config = plan(BenchmarkJob.model_validate(document)).trial(0).config
+    counts = []
+    for images in (16, 64):
+        read.clear()
+        train(config, fitted(pictured(images))[1], network(width=4), seed=0, device=CPU)
+        counts.append(len(read))
+    assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.parametrize("side", [8, 16, 19])

@@ -254,6 +254,17 @@ def test_what_does_not_go_with_a_task_or_with_its_data_is_refused_by_name(
 # Former names
 
 
+@pytest.mark.parametrize("fields", [{}, {"task": "detection"}])
+def test_no_detector_is_exported(fields: dict[str, str]) -> None:
+    onnx = {"name": "onnx", "variantOf": "fcos", "optimize": [{"prune": {"amount": 0.5}}, {"export": "onnx"}]}
+    said = problems(BOXES, entries=[*FCOS, onnx], **fields)
+    assert said == (
+        "spec.entries[1].optimize[1].export: torch exports no detector to ONNX: how many boxes it finds is another "
+        "number in each image (leave the step out)"
+    )
+    job(MASKS, entries=[*UNET, {**onnx, "variantOf": "unet"}])
+
+
 def test_a_spec_with_a_former_name_is_the_same_job() -> None:
     former, present = (
         job(objectives=[{"name": "map", "metric": name}], evaluation={"metrics": ["accuracy", name]})

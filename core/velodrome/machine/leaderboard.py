@@ -18,7 +18,7 @@ from velodrome import keys
 from velodrome.connections.direct import open_directly
 from velodrome.errors import LocalError
 from velodrome.machine.files import tail
-from velodrome.machine.home import Home, cannot_write
+from velodrome.machine.home import ENV_HOME, Home, cannot_write
 
 USUAL_PORT = 8501
 _PORTS_TO_TRY = 100
@@ -50,7 +50,7 @@ class Leaderboard:
         if port is not None and not is_free(address, port):
             raise LocalError(f"port {port} on {address} is taken: choose another with --port, or leave it out")
         command = [sys.executable, "-m", "streamlit", "run", str(app), *_options(self.port, address)]
-        environ = {**os.environ, keys.ENV_REDIS_URL: redis_url}
+        environ = {**os.environ, keys.ENV_REDIS_URL: redis_url, ENV_HOME: str(home.folder)}
         if boards is not None:
             environ[keys.ENV_BOARDS] = boards
         if sign_in is not None:

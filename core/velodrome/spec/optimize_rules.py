@@ -7,6 +7,7 @@ from typing import Any
 
 from velodrome.spec.raw import Broken, as_mapping, as_text, chosen, numbered, one_of
 from velodrome.spec.wording import Location, shown, suggestion
+from velodrome.tasks import task_of
 from velodrome.vocabulary import GPU_RESOURCES, OPTIMIZE_STEPS
 
 # What the base of a variant has, and a variant can't have again.
@@ -72,6 +73,7 @@ def _optimized(here: Location, spec: Mapping[str, Any], entry: Mapping[str, Any]
         if len(found) == 1:
             yield from _placed((*place, found[0]), found[0], kinds)
             yield from _device((*place, found[0]), found[0], spec)
+            yield from _exportable((*place, found[0]), found[0], spec)
             kinds += found
 
 
@@ -86,6 +88,15 @@ def _placed(here: Location, kind: str, before: list[str]) -> Iterator[Broken]:
         yield Broken(here, f"{kind} is in the list twice", "leave one out")
     elif before and OPTIMIZE_STEPS.index(kind) < OPTIMIZE_STEPS.index(before[-1]):
         yield Broken(here, f"{kind} is written after {before[-1]}", f"the order is {', '.join(OPTIMIZE_STEPS)}")
+
+
+def _exportable(here: Location, kind: str, spec: Mapping[str, Any]) -> Iterator[Broken]:
+    """A network whose answers have one shape for all inputs of a shape: torch exports no other one."""
+    dataset = as_mapping(spec.get("dataset"))
+    name, data_format = as_text(dataset.get("name")), as_text(dataset.get("format")) or None
+    if kind == "export" and task_of(as_text(spec.get("task")) or None, name, data_format) == "detection":
+        message = "torch exports no detector to ONNX: how many boxes it finds is another number in each image"
+        yield Broken(here, message, "leave the step out")
 
 
 def _device(here: Location, kind: str, spec: Mapping[str, Any]) -> Iterator[Broken]:

@@ -19,7 +19,7 @@ from velodrome.units import duration, quantity
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
-from velodrome_leaderboard.views import administration, confusion, live
+from velodrome_leaderboard.views import administration, confusion, kept, live
 from velodrome_leaderboard.views.drawing import draw
 from velodrome_leaderboard.views.job import board_steps, unknown_job
 
@@ -116,6 +116,7 @@ def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
         if result.artifacts:
             st.header("Files", anchor=False)
             st.html(markup.facts(_files(job, record)))
+            kept.show(job, record)
 
 
 def _log(text: str, index: int) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -19,6 +20,7 @@ from velodrome.spec import parse_jobs
 from velodrome.store import Store
 from velodrome.trends.regressions import judge
 from velodrome_leaderboard.documents import trials_csv
+from velodrome_leaderboard.views import kept as kept_files
 
 Draw = Callable[..., AppTest]
 
@@ -363,6 +365,30 @@ def test_a_run_shows_what_was_lost_and_which_files_it_kept(store: Store, page_of
     assert "7-0-ab was lost: went on from step 1,200, 30 steps of 2 s were made again" in page
     assert "ab" * 32 in page
     assert f"jobs/{made.info.uid}/artifacts/trials/7" in page
+
+
+def test_files_that_this_machine_has_are_downloaded_from_the_page_of_their_run(
+    store: Store, page_of: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VELODROME_HOME", str(tmp_path))
+    made = race("done", AT)
+    store.register(made.info)
+    record = made.record(made.trials[7])
+    files = ("trace.json.gz", "weights.pt", "gone.pt", "cut.pt", "outside.pt")
+    kept = tuple(KeptFile(name=name, sha256="ab" * 32, bytes=4) for name in files)
+    accept(store, made, [record.model_copy(update={"result": record.result.model_copy(update={"artifacts": kept})})])
+    folder = tmp_path / "jobs" / made.info.uid / "artifacts/trials/7"
+    folder.mkdir(parents=True)
+    for name in ("trace.json.gz", "weights.pt"):
+        (folder / name).write_bytes(b"1234")
+    (folder / "cut.pt").write_bytes(b"1")
+    (tmp_path / "secret").write_bytes(b"1234")
+    (folder / "outside.pt").symlink_to(tmp_path / "secret")
+    app = page_of("run", job="done", trial="7")
+    assert [button.label for button in app.download_button] == ["Download trace.json.gz", "Download weights.pt"]
+    monkeypatch.setattr(kept_files, "_MOST", 3)
+    app = page_of("run", job="done", trial="7")
+    assert [code.value for code in app.code] == [f"cp {folder / name} ." for name in ("trace.json.gz", "weights.pt")]
 
 
 def test_a_failed_run_shows_why_and_the_end_of_its_log(store: Store, page_of: Draw) -> None:
