@@ -1,11 +1,11 @@
 """Measures how long clicks take while several people click at once. Prints its figures.
 
-    python benchmarks/bench_viewers.py [--people 5] [--clicks 10] [--entries 1000]
+    python benchmarks/bench_viewers.py [--people 5] [--clicks 10] [--peer-clicks 2] [--entries 1000]
 
 Each person is a session of Streamlit over a websocket of its own, as a browser opens it, but draws nothing. All of them
 click at the same moments: they open another objective of a large board, whose reading is kept. A click lasts from the
-message that a browser would send until the server says that it has drawn the page. Beside that, the people of the naive
-page (`naive_page.py`) ask for its table again, in turns with ours. One click alone is measured in the same run.
+message that a browser would send until the server says that it has drawn the page. The same number of people ask the
+naive page (`naive_page.py`) for its table again, in turns with ours. One person alone is measured in the same run.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=5)
     parser.add_argument("--clicks", type=int, default=10)
+    parser.add_argument("--peer-clicks", type=int, default=2)
     parser.add_argument("--entries", type=int, default=1000)
     given = parser.parse_args()
     with redis_server() as url:
@@ -105,15 +106,14 @@ def main() -> None:
         environ = {keys.ENV_REDIS_URL: url, "NAIVE_BOARD": BOARD, "NAIVE_REFRESH": "0"}
         with served(OURS, environ) as ours, served(NAIVE, environ) as naive:
             print(f"{datetime.now(UTC):%Y-%m-%d}, {given.entries} entries, load {os.getloadavg()[0]:.1f}")
-            for name, (address, pid), page, people in (
-                ("one person", ours, "board", 1),
-                (f"{given.people} people at once", ours, "board", given.people),
-                ("naive, one person", naive, "", 1),
-                (f"naive, {given.people} people", naive, "", given.people),
-            ):
-                before = cpu_seconds(pid)
-                rounds = asyncio.run(clicked(address, page, people, given.clicks))
-                tell(name, rounds, cpu_seconds(pid) - before)
+            for people in (1, given.people):
+                for name, (address, pid), page, clicks in (
+                    ("leaderboard", ours, "board", given.clicks),
+                    ("naive page", naive, "", given.peer_clicks),
+                ):
+                    before = cpu_seconds(pid)
+                    rounds = asyncio.run(clicked(address, page, people, clicks))
+                    tell(f"{name}, {people} at once", rounds, cpu_seconds(pid) - before)
             print(f"memory: {resident_megabytes(ours[1]):.0f} MB, naive {resident_megabytes(naive[1]):.0f} MB")
 
 

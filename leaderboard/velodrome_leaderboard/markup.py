@@ -214,13 +214,13 @@ def _inline(part: Part) -> str:
     return f"<span{_class(part.tone)}{_title(part.hint)}>{_content(part)}</span>"
 
 
-_WHOLE = 24  # a linked name of so many characters is never broken at its hyphens
+_WHOLE = 24  # a linked name of so many characters is never broken, a longer one anywhere
 
 
 def _content(cell: Cell) -> str:
     text = escape(cell.text)
-    whole = ' class="whole"' if len(cell.text) <= _WHOLE else ""
-    main = f'<a href="{escape(cell.href)}"{whole}>{text}</a>' if cell.href else text
+    long = ' class="long"' if len(cell.text) > _WHOLE else ""
+    main = f'<a href="{escape(cell.href)}"{long}>{text}</a>' if cell.href else text
     detail = f"<small>{escape(cell.detail)}</small>" if cell.detail else ""
     return main + detail + _spark(cell.spark) + ("" if cell.reach is None else _reach(cell.reach))
 
@@ -242,9 +242,12 @@ def _spark(values: Sequence[float]) -> str:
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
-    places = [(value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5 for value in values]
-    dots = "".join(f'<i style="--y:{round(18 * place)}"></i>' for place in places)
+    up = [round(18 * (value / 2 - low / 2) / (high / 2 - low / 2)) if high > low else 9 for value in values]
+    last = len(up) - 1
+    # An element for each dot would be half of a table. The newest dot casts the others as shadows.
+    others = ",".join(f"{5 * (at - last)}px {up[last] - one}px" for at, one in enumerate(up[:last]))
     words = f"{len(values)} jobs, from {values[0]:.4g} to {values[-1]:.4g}"
+    dots = f'<i style="margin:0 0 {up[last]}px {5 * last}px;box-shadow:{others}"></i>'
     return f'<span class="spark" role="img" title="{words}">{dots}</span>'
 
 

@@ -166,4 +166,4 @@ def _rank_hint(page: ObjectivePage, row: RankedRow) -> str:
     found = (
         f". A difference of {size} to the next entry would be found in {100 * POWER:g} % of such races" if size else ""
     )
-    return f"Can't be told apart from {listed(row.indistinguishable_from, most=6)}{found}"
+    return f"Not told apart from {listed(row.indistinguishable_from, most=3)}{found}"

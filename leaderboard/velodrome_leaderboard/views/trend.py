@@ -31,14 +31,17 @@ def trend_words(verdict: Verdict, reason: str, *, acknowledged: bool) -> str:
 
 
 def badge(found: Comparison | None, board: str, entry: str, objective: str) -> markup.Cell:
-    """The verdict as a link to the history, with its sentence on hover. Below it: how much, or what would be seen."""
+    """The verdict as a link to the history, with its sentence on hover. Below it: how much, or what would be seen.
+
+    The sentence leaves out what stands beside it: which entry, which objective, and what would be seen.
+    """
     where = links.history(board, entry, objective)
     if found is None:
         return markup.Cell("history", where, tone="quiet")
     words = trend_words(found.verdict, found.reason, acknowledged=found.acknowledged)
-    return markup.Cell(
-        words, where, hint=found.sentence, detail=_detail(found, words), tone=TREND_TONES.get(words, "quiet")
-    )
+    detail = _detail(found, words)
+    hint = found.sentence.removeprefix(f"{entry}, {objective}: ").removesuffix(f" {detail}.")
+    return markup.Cell(words, where, hint=hint, detail=detail, tone=TREND_TONES.get(words, "quiet"))
 
 
 def _detail(found: Comparison, words: str) -> str:

@@ -97,5 +97,16 @@ def test_a_long_name_leaves_a_phone_room_for_the_plot(browser: Browser, redis_se
         plots.append(max(one.bounding_box()["width"] for one in plot.all() if one.bounding_box()))  # type: ignore[index]
         content, screen = page.evaluate("[document.querySelector('[data-testid=stMain]').scrollWidth, innerWidth]")
         assert content <= screen
+    for path in ("run?job=long&trial=0", f"entry?board=digits&name={'w' * 58}-0"):  # with a matrix wider than a phone
+        page.goto(f"{address}/{path}")
+        settle(page, "Confusion")
+        content, screen = page.evaluate("[document.querySelector('[data-testid=stMain]').scrollWidth, innerWidth]")
+        assert content <= screen
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.goto(f"{address}/board?name=digits")
+    settle(page)
+    last = page.get_by_role("link", name="Run again").first.bounding_box()
+    assert last is not None
+    assert last["x"] + last["width"] < 1400
     context.close()
     assert min(plots) > 180
