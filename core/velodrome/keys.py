@@ -109,6 +109,12 @@ def object_uid(uid: str) -> str:
     return uid.partition(".")[0]
 
 
+def run_of(uid: str) -> int:
+    """The number of the run whose results have that uid."""
+    number = uid.partition(".")[2]
+    return int(number) if number.isascii() and number.isdecimal() else 1
+
+
 _OF_SEARCH = ".search"
 
 

@@ -240,6 +240,36 @@ def test_the_trials_of_a_search_may_be_raised_and_nothing_else_of_it(api: Kube, 
     assert "spec.search can't change" in api.refused(none)
 
 
+def test_the_number_of_a_grid_stays(api: Kube, name: str) -> None:
+    """A grid ends, also one that has points left."""
+    size = {"name": "training.batchSize", "type": "Categorical", "choices": [16, 32, 64]}
+    grid: dict[str, Any] = {"algorithm": "Grid", "parameters": [size]}
+    api("create", "-f", "-", stdin=yaml.safe_dump(with_search(name, maxTrials=2, **grid)))
+    stored(api, "replace", with_search(name, maxTrials=2, **grid))
+    for number in (1, 3):
+        assert "spec.search.maxTrials of a grid can't change" in api.refused(
+            with_search(name, maxTrials=number, **grid)
+        )
+    assert api.get("bmj", name)["spec"]["search"]["maxTrials"] == 2
+
+
+def test_a_search_has_no_more_trials_than_a_job_may_have(api: Kube, name: str) -> None:
+    """Of all its entries together, when it is made and when it is raised."""
+    said = "a search has at most 100,000 trials, entries times search.maxTrials"
+    entries = [{"name": f"mlp-{number}", "model": {"name": "velodrome/mlp"}} for number in (1, 2)]
+
+    def of_two(most: int) -> dict[str, Any]:
+        document = with_search(name, maxTrials=most)
+        document["spec"]["entries"] = entries
+        return document
+
+    assert said in api.refused(of_two(50_001))
+    api("create", "-f", "-", stdin=yaml.safe_dump(of_two(49_999)))
+    stored(api, "replace", of_two(50_000))
+    assert said in api.refused(of_two(50_001))
+    assert api.get("bmj", name)["spec"]["search"]["maxTrials"] == 50_000
+
+
 def test_fields_are_explained(api: Kube) -> None:
     assert "Share of the training split" in api("explain", "bmj.spec.dataset.validationFraction")
 

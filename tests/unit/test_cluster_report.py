@@ -117,11 +117,33 @@ def test_pods_are_named_by_the_trial_that_they_run() -> None:
 def test_pods_of_a_search_are_of_no_trial_of_the_race() -> None:
     pods = [of_search(pod(7, "0,1")), pod(0, "0,1"), of_search(pod(2, "0,1"))]
     assert [one.trial.index for one in attempts(plan(job()), pods)] == [0]
-    assert [one.who for one in turns(pods)] == ["lane 3, turn 2", "lane 3, turn 7"]
+    assert [one.who for one in turns(pods)] == ["run 1, lane 3, turn 2", "run 1, lane 3, turn 7"]
 
 
-def of_search(found: dict[str, Any]) -> dict[str, Any]:
-    variables = {"VELODROME_SEARCH": "1", "VELODROME_LANE": "3"}
+def test_pods_of_a_search_are_in_the_order_of_its_runs_lanes_and_turns() -> None:
+    """A stretch that began at turn 8 counts on, and lane 10 comes after lane 3."""
+    wanted = [("u", "3", 7), ("u", "3-8", 0), ("u", "10", 0), ("u.2", "3", 0), ("u.10", "3", 0)]
+    made = [of_search(pod(index, "0,1"), f"{uid}.search", lane) for uid, lane, index in wanted]
+    found = turns(made[::-1])
+    assert [(one.run, one.lane, one.turn) for one in found] == [(1, 3, 7), (1, 3, 8), (1, 10, 0), (2, 3, 0), (10, 3, 0)]
+    odd = of_search(pod(0, "0,1"), "u.x.search", "a-b")
+    assert [one.who for one in turns([odd])] == ["run 1, lane 0, turn 0"]
+
+
+def test_the_log_of_a_search_trial_says_which_one_it_is() -> None:
+    (found,) = turns([of_search(pod(7, "0,1"))])
+    assert found.said_by("Starting: b, seed twelve", job()) is found
+    known = found.said_by("Starting: b, seed 21", job())
+    assert known.who == "run 1, lane 3, turn 7, trial b/12", "base seed 7, and 2 repeats"
+    assert (known.is_of("b", 12), known.is_of("b", None), known.is_of("a", 12), known.is_of("b", 1)) == (
+        True, True, False, False,
+    )  # fmt: skip
+    assert found.is_of(None, None)
+    assert not found.is_of("b", None), "which trial it is was not said yet"
+
+
+def of_search(found: dict[str, Any], uid: str = "u.search", lane: str = "3") -> dict[str, Any]:
+    variables = {"VELODROME_SEARCH": "1", "VELODROME_LANE": lane, "VELODROME_JOB_UID": uid}
     found["spec"]["containers"][0]["env"] += [{"name": name, "value": value} for name, value in variables.items()]
     return found
 

@@ -130,6 +130,42 @@ CASES: dict[str, tuple[_Change, str, str]] = {
         lambda spec, _, __: spec["dataset"].update(validationFraction=0), "validationFraction", "no validation split",
     ),
     "two numbers of repeats": (lambda spec, _, __: spec.update(trials={"repeats": 3}), "trials.repeats", "confirm"),
+    "an endless step": (lambda _, __, p: p[3].update(step=float("inf")), "parameters[3].step", "finite"),
+    "a step that is no number": (lambda _, __, p: p[3].update(step=float("nan")), "parameters[3].step", "finite"),
+    "a default between steps": (lambda _, __, p: p[3].update(default=20), "parameters[3].default", "such as 16"),
+    "a point between steps": (
+        lambda _, s, __: s.update(enqueue=[{"model.args.hidden": 63}]), "enqueue[0]", "a step of 16 from 16",
+    ),
+    "a point that is never tried": (
+        lambda _, s, __: s.update(
+            enqueue=[{"training.optimizer.name": "AdamW", "training.optimizer.momentum": 0.5}]
+        ),
+        'enqueue[0]["training.optimizer.momentum"]', 'is not tried where training.optimizer.name is "AdamW"',
+    ),
+    "a condition of others": (
+        lambda _, __, p: p[1].update(entries=["mlp"]), "parameters[2].when.parameter", "cnn does not vary",
+    ),
+    "a number twice": (
+        lambda _, __, p: p.append(
+            {"name": "training.batchSize", "type": "Categorical", "choices": [32, 64, 32.0]}
+        ),
+        "parameters[4].choices[2]", "twice",
+    ),
+    "a budget for some": (
+        lambda _, s, __: s.update(budget={"epochs": 7, "scope": "Race"}), "budget.epochs", "write 8 or more",
+    ),
+    "a late pruner": (
+        lambda _, s, __: s.update(pruner={"name": "ASHA", "minEpochs": 4}), "pruner.minEpochs", "end nothing",
+    ),
+    "an evolution of names": (
+        lambda _, s, __: s.update(algorithm="CMA-ES"), "parameters[1].type", "numbers alone",
+    ),
+    "an evolution of what is not there": (
+        lambda _, s, __: s.update(algorithm="CMA-ES"), "parameters[2].when", "in each trial",
+    ),
+    "an evolution of one number": (
+        lambda _, s, p: s.update(algorithm="CMA-ES", parameters=[p[0], p[3]]), "algorithm", "entry cnn varies one",
+    ),
     "an own program": (
         lambda spec, _, __: spec["entries"].append({"name": "own", "command": ["x"]}),
         "parameters[0].name", "no effect on the program",

@@ -199,7 +199,9 @@ COMMANDS: Final[dict[str, Output]] = {
         "entry": ("text", "the entry"), "repeat": ("count", "the repeat"), "seed": ("count", "the seed"),
         "pod": ("text", "the pod"), "phase": ("text", "its phase"), "text": ("text", "a line of its log"),
     }, lines=True), Shape({
-        "lane": ("text", "the lane of the search"), "turn": ("count", "the turn in it"), "pod": ("text", "the pod"),
+        "run": ("count", "the run of the race"), "lane": ("text", "the lane of the search"),
+        "turn": ("count", "the turn in it"), "entry": ("text or null", "the entry, once its log says it"),
+        "trial": ("count or null", "the number of the search trial, then too"), "pod": ("text", "the pod"),
         "phase": ("text", "its phase"), "text": ("text", "a line of its log"),
     }, "`--search`", lines=True))),
     "wait": Output((Shape({

@@ -22,7 +22,6 @@ from velodrome.store import Reader, Store
 
 _PAGE = 100
 _MOST_JOBS = 20  # of a board, the newest ones
-_ON_STEP = 1e-8
 
 Point = Mapping[str, Any]
 
@@ -102,16 +101,8 @@ def _is_complete(outcome: Outcome) -> bool:
 
 def _fitting(parameters: tuple[SearchParameter, ...], values: Point) -> Point:
     """Those of these values that the parameters may have."""
-    return {one.name: values[one.name] for one in parameters if one.name in values and _fits(one, values[one.name])}
-
-
-def _fits(one: SearchParameter, value: Any) -> bool:
-    if outside(one.model_dump(by_alias=True), value) is not None:
-        return False
-    if one.step is None or one.low is None:
-        return True
-    steps = (value - one.low) / one.step
-    return bool(abs(steps - round(steps)) < _ON_STEP)
+    known = [(one.name, one.model_dump(by_alias=True)) for one in parameters if one.name in values]
+    return {name: values[name] for name, item in known if outside(item, values[name]) is None}
 
 
 def _in_turn(searches: list[list[Point]]) -> tuple[Point, ...]:

@@ -15,7 +15,7 @@ from velodrome.results.searches import Searched, Suggestion
 from velodrome.spec import BenchmarkJob, Search
 from velodrome.spec.paths import MODEL_ARGS_ROOT, is_path, placed
 
-_LARGEST_SEED = 2**31
+LARGEST_SEED = 2**31
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def with_winners(plan: Plan, winners: Mapping[str, Mapping[str, Any]]) -> Plan:
 
 def search_seed(job: BenchmarkJob, number: int) -> int:
     """The seed of the search trials of that number, the same for all entries. No confirming trial has it."""
-    return (job.spec.trials.base_seed + job.spec.trials.most + number) % _LARGEST_SEED
+    return (job.spec.trials.base_seed + job.spec.trials.most + number) % LARGEST_SEED
 
 
 def searched_keys(job: BenchmarkJob) -> tuple[MetricKey, ...]:

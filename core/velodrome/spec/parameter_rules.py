@@ -19,6 +19,7 @@ from velodrome.vocabulary import MODEL_ARGS
 _HERE: Location = ("spec", "search", "parameters")
 _NUMBERS = ("Float", "LogFloat", "Integer", "LogInteger")
 _TYPES = (*_NUMBERS, "Categorical")
+_ON_STEP = 1e-8
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
@@ -48,6 +49,7 @@ def parameter_rules(spec: Mapping[str, Any], search: Mapping[str, Any]) -> Itera
             yield from _default(here, item)
             yield from _fitting(here, spec, item)
         yield from _condition(here, item, [other for at, other in items if at < index])
+        yield from _lacking(here, item, [other for at, other in items if at < index], entries)
     yield from _twice(items, names)
     yield from _optimizers(items)
 
@@ -66,7 +68,7 @@ def size_of(item: Mapping[str, Any]) -> int | None:
         return None
     if kind == "Integer":
         step = 1 if step is None else step
-    if kind in ("Integer", "Float") and is_number(step) and step > 0:
+    if kind in ("Integer", "Float") and is_number(step) and 0 < step < math.inf:
         return math.floor((high - low) / step + 1e-9) + 1
     return None
 
@@ -81,7 +83,16 @@ def outside(item: Mapping[str, Any], value: Any) -> str | None:
     if not (is_number(low) and is_number(high)):
         return None
     fits = is_number(value) and low <= value <= high and not (whole and value != int(value))
-    return None if fits else f"{'a whole number' if whole else 'a number'} from {shown(low)} to {shown(high)}"
+    if not fits:
+        return f"{'a whole number' if whole else 'a number'} from {shown(low)} to {shown(high)}"
+    step = item.get("step")
+    if not (is_number(step) and 0 < step < math.inf) or item.get("type") not in ("Integer", "Float"):
+        return None
+    steps = (value - low) / step
+    if abs(steps - round(steps)) < _ON_STEP:
+        return None
+    below = low + math.floor(steps) * step
+    return f"a step of {shown(step)} from {shown(low)}, such as {shown(below)}"
 
 
 def _named(here: Location, item: Mapping[str, Any], entries: list[Mapping[str, Any]]) -> Iterator[Broken]:
@@ -117,13 +128,20 @@ def _values(here: Location, item: Mapping[str, Any]) -> Iterator[Broken]:
             yield Broken(here, "a Categorical needs values", "write choices: [VALUE, …]")
         choices = as_list(item.get("choices"))
         for at, choice in enumerate(choices):
-            if any(type(one) is type(choice) and one == choice for one in choices[:at]):
+            if any(_alike(one, choice) for one in choices[:at]):
                 yield Broken((*here, "choices", at), f"{shown(choice)} is in the list twice", "leave one out")
         if len(choices) == 1:
             yield Broken((*here, "choices"), "one value varies nothing", "write a second one")
     elif kind in _NUMBERS:
         yield from _foreign(here, item, ("choices",), f"a {kind} has low and high")
         yield from _range(here, item, str(kind))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two values are the same: 32 and 32.0 are, and 1 and true are not."""
+    if is_number(one) and is_number(other):
+        return one == other
+    return type(one) is type(other) and bool(one == other)
 
 
 def _foreign(here: Location, item: Mapping[str, Any], fields: tuple[str, ...], hint: str) -> Iterator[Broken]:
@@ -155,7 +173,7 @@ def _logarithm_or_step(here: Location, kind: str, low: float, high: float, step:
             yield Broken((*here, "low"), f"{shown(low)} has no logarithm", f"{hint}, or use {kind.removeprefix('Log')}")
         if step is not None:
             yield Broken((*here, "step"), f"{kind} has no step", "leave it out")
-    elif is_number(step) and low < high:
+    elif is_number(step) and math.isfinite(step) and low < high:
         if kind == "Integer" and step != int(step):
             yield Broken((*here, "step"), f"{shown(step)} is no whole number", "write one")
         elif step > high - low:
@@ -217,6 +235,22 @@ def _condition(here: Location, item: Mapping[str, Any], earlier: list[Mapping[st
         allowed = outside(known[0], value)
         if allowed is not None:
             yield Broken((*here, "when", "values", at), f"{parent} is never {shown(value)}", allowed)
+
+
+def _lacking(
+    here: Location, item: Mapping[str, Any], earlier: list[Mapping[str, Any]], entries: list[Mapping[str, Any]]
+) -> Iterator[Broken]:
+    """Entries that have the parameter, and lack the one that it depends on: for them it is never tried."""
+    parent = as_mapping(item.get("when")).get("parameter")
+    known = [other for other in earlier if other.get("name") == parent]
+    without = [
+        as_text(entry.get("name"))
+        for entry in entries
+        if applies(item, entry) and not any(applies(other, entry) for other in known)
+    ]
+    if known and without:
+        message = f"{', '.join(without)} does not vary {parent}, so this is never tried there"
+        yield Broken((*here, "when", "parameter"), message, "write entries: […] that leaves it out, or vary both")
 
 
 def _twice(items: list[tuple[int, Mapping[str, Any]]], names: list[str]) -> Iterator[Broken]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from velodrome.metrics.catalogue import CATALOGUE
@@ -46,6 +46,7 @@ def search_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
     yield from parameter_rules(spec, search)
     yield from _objectives(spec, search)
     yield from _algorithm(spec, search)
+    yield from _numbers_alone(spec, search)
     yield from _sizes(spec, search)
     yield from _pruner(spec, search)
     yield from _enqueued(search)
@@ -131,6 +132,23 @@ def _algorithm(spec: Mapping[str, Any], search: Mapping[str, Any]) -> Iterator[B
             return
 
 
+def _numbers_alone(spec: Mapping[str, Any], search: Mapping[str, Any]) -> Iterator[Broken]:
+    """CMA-ES moves numbers together. It would draw everything else at random, as Optuna does."""
+    if search.get("algorithm") != "CMA-ES":
+        return
+    items, use = list(numbered(search.get("parameters"))), "use TPE, or leave it out"
+    for index, item in items:
+        if item.get("type") == "Categorical":
+            yield Broken((*_HERE, "parameters", index, "type"), "CMA-ES varies numbers alone", use)
+        elif item.get("when") is not None:
+            yield Broken((*_HERE, "parameters", index, "when"), "CMA-ES varies all numbers in each trial", use)
+    for _, entry in numbered(spec.get("entries")):
+        if sum(applies(item, entry) for _, item in items) == 1:
+            message = f"CMA-ES needs two numbers at least, and entry {entry.get('name')} varies one"
+            yield Broken((*_HERE, "algorithm"), message, "use TPE, Random or Grid")
+            return
+
+
 def _sizes(spec: Mapping[str, Any], search: Mapping[str, Any]) -> Iterator[Broken]:
     entries, most = len(as_list(spec.get("entries"))), search.get("maxTrials")
     if is_whole(most) and most * entries > _MOST_TRIALS:
@@ -141,6 +159,12 @@ def _sizes(spec: Mapping[str, Any], search: Mapping[str, Any]) -> Iterator[Broke
     if is_whole(epochs) and is_whole(longest) and epochs < longest:
         message = f"not one trial fits into {epochs} epochs: spec.budget.maxEpochs is {longest}"
         yield Broken((*_HERE, "budget", "epochs"), message, f"write {longest} or more")
+    tuned = sum(any(applies(item, entry) for _, item in numbered(search.get("parameters")))
+                for _, entry in numbered(spec.get("entries")))  # fmt: skip
+    least = longest * tuned if is_whole(longest) else 0
+    if budget.get("scope") == "Race" and is_whole(epochs) and is_whole(longest) and longest <= epochs < least:
+        message = f"{tuned} entries share {epochs} epochs, and a trial of each takes {least}"
+        yield Broken((*_HERE, "budget", "epochs"), message, f"write {least} or more, or scope: Entry")
     written = [name for name in ("epochs", "seconds", "gpuHours") if budget.get(name) is not None]
     if search.get("budget") is not None and not written:
         yield Broken((*_HERE, "budget"), "limits nothing", "write epochs, seconds or gpuHours")
@@ -154,6 +178,12 @@ def _pruner(spec: Mapping[str, Any], search: Mapping[str, Any]) -> Iterator[Brok
     yield from foreign_fields(here, pruner, name, PRUNER_FIELDS)
     if name == "Patience" and pruner.get("patience") is None:
         yield Broken(here, "Patience needs a number of epochs", "write patience: NUMBER")
+    longest = as_mapping(spec.get("budget")).get("maxEpochs", 10)
+    for field in ("minEpochs", "warmupEpochs", "patience"):
+        epochs = pruner.get(field)
+        if is_whole(epochs) and is_whole(longest) and epochs >= longest and field in PRUNER_FIELDS.get(name, ()):
+            message = f"{epochs} is no less than spec.budget.maxEpochs, {longest}, so it would end nothing"
+            yield Broken((*here, field), message, "write a smaller number, or leave pruner out")
     lower, upper = pruner.get("lower"), pruner.get("upper")
     if name == "Threshold" and lower is None and upper is None:
         yield Broken(here, "Threshold needs a bound", "write lower, upper or both")
@@ -180,10 +210,26 @@ def _enqueued(search: Mapping[str, Any]) -> Iterator[Broken]:
                 yield Broken((*here, name), "is no parameter of this search", suggestion(name, named))
             elif all(outside(item, value) is not None for item in named[name]):
                 yield Broken((*here, name), f"{shown(value)} is outside", outside(named[name][0], value) or "")
+            elif left := [one for one in map(_left_out(point), named[name]) if one]:
+                yield Broken((*here, name), *left[0])
     most = search.get("maxTrials")
     if is_whole(most) and len(as_list(search.get("enqueue"))) > most:
         message = f"has {len(as_list(search.get('enqueue')))} points, and there are {most} trials"
         yield Broken((*_HERE, "enqueue"), message, "raise maxTrials, or leave some out")
+
+
+def _left_out(point: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], tuple[str, str] | None]:
+    """Why a parameter has no value in a point, by what the point says of the one that it depends on."""
+
+    def why(item: Mapping[str, Any]) -> tuple[str, str] | None:
+        when = as_mapping(item.get("when"))
+        parent, values = as_text(when.get("parameter")), as_list(when.get("values"))
+        if parent not in point or point[parent] in values:
+            return None
+        allowed = ", ".join(map(shown, values))
+        return f"is not tried where {parent} is {shown(point[parent])}", f"leave it out, or write {parent}: {allowed}"
+
+    return why
 
 
 def _terminator(search: Mapping[str, Any]) -> Iterator[Broken]:

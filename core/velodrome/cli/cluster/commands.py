@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +36,8 @@ LOGS_EXAMPLES = """\
   velodrome logs cifar10                  # every trial whose pod is still there
   velodrome logs cifar10 resnet9/2 -f     # one trial, while it trains
   velodrome logs tuned --search           # the trials of its search
+  velodrome logs tuned resnet9/12 --search    # search trial 12 of that entry
+  velodrome logs tuned --search --run 2 --lane 0
 """
 WAIT_EXAMPLES = """\
   velodrome wait cifar10                          # until it is complete or failed
@@ -49,6 +53,7 @@ Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", metavar="FILE", 
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until it ends or Ctrl-C.")]
 
 _LOOK_SECONDS = 2.0
+_BEGINNING = 50  # lines of a log, among which the one is that names a search trial
 _COLUMNS = ("Name", "Status", "Trials", "Leader", "Message", "Age")
 
 
@@ -120,32 +125,48 @@ def logs(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while the trial runs.")] = False,
     search: Annotated[
-        bool, typer.Option("--search", help="Of the trials of its search, by turn; each log says which trial it is.")
+        bool, typer.Option("--search", help="Of the trials of its search, by run, lane and turn.")
     ] = False,
+    *,
+    run: Annotated[
+        int | None, typer.Option("--run", min=1, help="With --search: of this run of a raised search.")
+    ] = None,
+    lane: Annotated[
+        int | None, typer.Option("--lane", min=0, help="With --search: of this lane, whose entries share an image.")
+    ] = None,
     json: Json = False,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show what trials wrote, by entry and repeat. If a pod is gone, its result holds the end of its log."""
+    """Show what trials wrote, by entry and repeat. If a pod is gone, its result holds the end of its log.
+
+    With --search, ENTRY/NUMBER names a search trial. Above each log stand its run, lane, turn and trial.
+    """
     from velodrome.cli.cluster import report
     from velodrome.keys import LABEL_JOB_NAME
 
-    if search and trial is not None:
-        raise typer.BadParameter("choose one of ENTRY and --search", param_hint="--search")
+    if not search and (run, lane) != (None, None):
+        raise typer.BadParameter("only a search has them: write --search too", param_hint="--run, --lane")
     kubectl = _kubectl(namespace, context, kubeconfig)
     pods = kubectl.items("pods", "-l", f"{LABEL_JOB_NAME}={name}")
     of_search = [one for one in report.turns(pods) if one.phase != "Pending"]
-    found: Sequence[TrialPod | SearchPod] = of_search
-    if not search:
-        plan = _plan(kubectl, name)
-        entry, repeat = _named(plan, trial)
+    plan = _plan(kubectl, name)
+    entry, repeat = _named(plan, trial)
+    found: Sequence[TrialPod | SearchPod]
+    if search:
+        there = [one for one in of_search if run in (None, one.run) and lane in (None, one.lane)]
+        if trial is not None or not follow:
+            there = [_identified(kubectl, plan, one) for one in there]
+        found = [one for one in there if one.is_of(entry, repeat)]
+    else:
         chosen = report.chosen(report.attempts(plan, pods), entry, repeat)
         found = [one for one in chosen if one.phase != "Pending"]
     if not found:
-        look = command("velodrome", *(("logs", name, "--search") if of_search else ("status", name)))
+        other = of_search and (not search or trial or run or lane is not None)
+        look = command("velodrome", *(("logs", name, "--search") if other else ("status", name)))
         named = f"{name}/{trial}" if trial else name
-        searched = ", only those of its search" if of_search else ""
+        searched = ", only others of its search" if other else ""
         raise NotThere("pod", f"no pod of {named} has begun or is still there{searched}: {look}")
     for one in found[-1:] if follow else found:
         if not json:
@@ -247,6 +268,16 @@ def _job(raw: dict[str, Any]) -> BenchmarkJob:
 
     document = {key: value for key, value in raw.items() if key != "status"}
     return validate(document, source=raw["metadata"]["name"])
+
+
+def _identified(kubectl: Kubectl, plan: Plan, pod: SearchPod) -> SearchPod:
+    """The pod with its trial, if the beginning of its log says that. A log that can't be read says nothing."""
+    with contextlib.suppress(ClusterError), contextlib.closing(kubectl.follow(["logs", pod.pod])) as lines:
+        for text in islice(lines, _BEGINNING):
+            known = pod.said_by(text, plan.job)
+            if known is not pod:
+                return known
+    return pod
 
 
 def _named(plan: Plan, trial: str | None) -> tuple[str | None, int | None]:

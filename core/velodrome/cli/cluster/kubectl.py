@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import Any
@@ -102,7 +102,7 @@ class Kubectl:
             raise explained(done.stderr)
         return done.returncode == 0
 
-    def follow(self, arguments: Sequence[str]) -> Iterator[str]:
+    def follow(self, arguments: Sequence[str]) -> Generator[str, None, None]:
         """What kubectl prints, line by line as it comes, without newlines. A very long line comes in parts.
 
         Raises:

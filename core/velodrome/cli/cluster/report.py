@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from velodrome.keys import ENV_ENTRIES, ENV_LANE, ENV_NODES, ENV_REPEATS, ENV_SEARCH, ENV_TAKEN_OVER
+from velodrome.keys import (
+    ENV_ENTRIES,
+    ENV_JOB_UID,
+    ENV_LANE,
+    ENV_NODES,
+    ENV_REPEATS,
+    ENV_SEARCH,
+    ENV_TAKEN_OVER,
+    race_uid,
+    run_of,
+)
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, Trial, objective_keys
+from velodrome.search.trials import LARGEST_SEED, search_seed
 from velodrome.spec import BenchmarkJob
 from velodrome.units import quantity
 
 Raw = Mapping[str, Any]
+# What a runner writes first of a trial.
+_BEGINS = re.compile(r"Starting: (?P<entry>.+), seed (?P<seed>\d{1,10})$")
 _INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -133,18 +147,36 @@ class TrialPod:
 
 @dataclass(frozen=True, slots=True)
 class SearchPod:
-    """A pod of a search: its lane, and its turn there. Redis alone knows which trial that is, and its log says it."""
+    """A pod of a search: the run of the race, the lane, and the turn there. Redis alone knows which trial that is, and
+    the beginning of its log says it: its entry, and its number.
+    """
 
     pod: str
-    lane: str
+    run: int
+    lane: int
     turn: int
     phase: str
     created: str
+    entry: str | None = None
+    number: int | None = None
 
     @property
     def who(self) -> str:
-        """The turn as `logs` names it."""
-        return f"lane {self.lane}, turn {self.turn}"
+        """The trial as `logs` names it, where it is known, after its turn."""
+        trial = "" if self.entry is None else f", trial {self.entry}/{self.number}"
+        return f"run {self.run}, lane {self.lane}, turn {self.turn}{trial}"
+
+    def said_by(self, line: str, job: BenchmarkJob) -> SearchPod:
+        """The same pod, with the trial that this line of its log names, if it names one."""
+        found = _BEGINS.match(line)
+        if found is None:
+            return self
+        number = (int(found["seed"]) - search_seed(job, 0)) % LARGEST_SEED
+        return replace(self, entry=found["entry"], number=number)
+
+    def is_of(self, entry: str | None, number: int | None) -> bool:
+        """Whether it runs that entry's trial, or the trial of that number; without both, any pod does."""
+        return entry in (None, self.entry) and number in (None, self.number)
 
     @property
     def heading(self) -> str:
@@ -154,7 +186,8 @@ class SearchPod:
     @property
     def facts(self) -> dict[str, Any]:
         """What stands with each line of its log in JSON."""
-        return {"lane": self.lane, "turn": self.turn, "pod": self.pod, "phase": self.phase}
+        known = {"run": self.run, "lane": str(self.lane), "turn": self.turn, "entry": self.entry, "trial": self.number}
+        return {**known, "pod": self.pod, "phase": self.phase}
 
 
 def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
@@ -176,13 +209,22 @@ def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
 
 
 def turns(pods: Sequence[Raw]) -> list[SearchPod]:
-    """The pods of a race's search, ordered by lane and turn; the newest pod of a turn comes last."""
+    """The pods of a race's search, ordered by run, lane and turn; the newest pod of a turn comes last.
+
+    A stretch that a raised search began at a turn counts on from there.
+    """
     found = []
     for pod, index, environment in _indexed(pods):
         if environment.get(ENV_SEARCH):
             name, phase, created = _identity(pod)
-            found.append(SearchPod(name, environment.get(ENV_LANE, ""), index, phase, created))
-    return sorted(found, key=lambda one: (one.lane, one.turn, one.created))
+            lane, _, start = environment.get(ENV_LANE, "").partition("-")
+            run = run_of(race_uid(environment.get(ENV_JOB_UID, "")))
+            found.append(SearchPod(name, run, _number(lane), _number(start) + index, phase, created))
+    return sorted(found, key=lambda one: (one.run, one.lane, one.turn, one.created))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 def _indexed(pods: Sequence[Raw]) -> Iterator[tuple[Raw, int, Mapping[str, str]]]:
