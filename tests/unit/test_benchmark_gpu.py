@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,21 @@ import torch
 
 from benchmarks import gpu
 from velodrome_runner.energy import Counter, EnergyMeter
+from velodrome_runner.upheld import Upheld
 
 CPU = torch.device("cpu")
 TINY = gpu.Scale(
     samples=40, checked=20, batch=20, width=2, calls=6, side=8, timed_seconds=0.02, metered_seconds=0.02, repeats=1,
     epochs=2, seeds=2,
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _own_settings() -> Iterator[None]:
+    """The settings of this process, which the benchmark changes, are set back."""
+    before = Upheld(0)
+    yield
+    before.restore("the benchmark")
 
 
 @pytest.mark.parametrize(

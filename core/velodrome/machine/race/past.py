@@ -83,9 +83,7 @@ def _giver(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) -> Job
     if trials.taken_from is not None:
         return named_job(reader, plan, uid)
     giver = next((job for job in _alike(reader, plan, uid) if _has_results_of(reader, job, code)), None)
-    raised = (
-        plan.job.spec.search is not None
-    )  # one that is alike had fewer search trials, and may have the same winners
+    raised = plan.job.spec.search is not None  # one that is alike had fewer trials, and may have the same winners
     return giver if giver is None or raised or not _as_often(giver, trials) else None
 
 
