@@ -69,11 +69,13 @@ def parent(race: Race, *held: str) -> dict[str, Any]:
     """The BenchmarkJob of a race as it is listed, with these conditions."""
     document: dict[str, Any] = json.loads(race.plan.job.model_dump_json(by_alias=True, exclude_none=True))
     created = race.info.created_at.isoformat()
-    document["metadata"] |= {"uid": race.uid, "namespace": "team", "resourceVersion": "1", "creationTimestamp": created}
+    document["metadata"] |= {"uid": race.uid, "namespace": "team", "resourceVersion": "1", "generation": 1}
+    document["metadata"]["creationTimestamp"] = created
     conditions = [
         {"type": kind, "status": "True", "reason": "R", "message": "", "lastTransitionTime": created} for kind in held
     ]
-    return dict(document, status={"conditions": conditions, "trials": {"total": 5, "succeeded": 5, "failed": 0}})
+    counts = {"total": 5, "succeeded": 5, "failed": 0}
+    return dict(document, status={"observedGeneration": 1, "conditions": conditions, "trials": counts})
 
 
 async def _each(items: tuple[dict[str, Any], ...]) -> AsyncIterator[dict[str, Any]]:
