@@ -256,18 +256,18 @@ def test_the_number_of_a_grid_stays(api: Kube, name: str) -> None:
 def test_a_search_has_no_more_trials_than_a_job_may_have(api: Kube, name: str) -> None:
     """Of all its entries together, when it is made and when it is raised."""
     said = "a search has at most 100,000 trials, entries times search.maxTrials"
-    entries = [{"name": f"mlp-{number}", "model": {"name": "velodrome/mlp"}} for number in (1, 2)]
+    entries = [{"name": f"mlp-{number}", "model": {"name": "velodrome/mlp"}} for number in range(11)]
 
-    def of_two(most: int) -> dict[str, Any]:
+    def of_eleven(most: int) -> dict[str, Any]:
         document = with_search(name, maxTrials=most)
         document["spec"]["entries"] = entries
         return document
 
-    assert said in api.refused(of_two(50_001))
-    api("create", "-f", "-", stdin=yaml.safe_dump(of_two(49_999)))
-    stored(api, "replace", of_two(50_000))
-    assert said in api.refused(of_two(50_001))
-    assert api.get("bmj", name)["spec"]["search"]["maxTrials"] == 50_000
+    assert said in api.refused(of_eleven(9_091))
+    api("create", "-f", "-", stdin=yaml.safe_dump(of_eleven(9_089)))
+    stored(api, "replace", of_eleven(9_090))
+    assert said in api.refused(of_eleven(9_091))
+    assert api.get("bmj", name)["spec"]["search"]["maxTrials"] == 9_090
 
 
 def test_fields_are_explained(api: Kube) -> None:
