@@ -26,6 +26,7 @@ pytestmark = pytest.mark.smoke
 
 NAMESPACE = "velodrome"
 SLOW = "import time\ntime.sleep(6)\n"
+OUTLASTING = 26  # slow trials, one at a time, take longer than a change of passwords
 
 
 def secret(kube: Kube) -> dict[str, str]:
@@ -113,7 +114,7 @@ def test_passwords_change_under_a_race(with_users: Kube, name: str, own_image: s
     """Every trial succeeds at its first attempt, no pod is restarted, and the former passwords count no more."""
     before, pods = secret(with_users), restarts(with_users)
     entry = {"name": "own", "image": own_image, "command": ["python", "-c", SLOW + PROGRAM]}
-    with_users.apply(race(name, entries=[entry], trials={"repeats": 40}))
+    with_users.apply(race(name, entries=[entry], trials={"repeats": OUTLASTING}))
 
     def done() -> int:
         return int(with_users.get("bmj", name).get("status", {}).get("trials", {}).get("succeeded", 0))
@@ -122,10 +123,10 @@ def test_passwords_change_under_a_race(with_users: Kube, name: str, own_image: s
     output = velodrome(with_users, "rotate", "--cluster", "--grace", "150")
     assert output.count("the password before counts no more") == 3
     seen = done()
-    with_users.wait("results after the change", lambda: done() > seen or done() == 40, 240)
+    with_users.wait("results after the change", lambda: done() > seen or done() == OUTLASTING, 240)
     with_users.wait("the race's end", lambda: with_users.condition(name, "Complete"), 600)
     trials = with_users.get("bmj", name)["status"]["trials"]
-    assert (trials["succeeded"], trials.get("failed", 0)) == (40, 0)
+    assert (trials["succeeded"], trials.get("failed", 0)) == (OUTLASTING, 0)
     assert restarts(with_users) == pods
 
     after = secret(with_users)
