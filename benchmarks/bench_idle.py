@@ -50,26 +50,35 @@ def served(script: Path, environ: dict[str, str]) -> Iterator[tuple[str, int]]:
         process = subprocess.Popen(command, env={**os.environ, **environ}, stdout=log, stderr=log)
         try:
             url = f"http://127.0.0.1:{port}"
-            for _ in range(600):
-                with contextlib.suppress(OSError), open_directly(f"{url}/_stcore/health", timeout=2):
-                    break
-                time.sleep(0.2)
+            wait_for(f"{url}/_stcore/health")
             yield url, process.pid
         finally:
             process.terminate()
             process.wait()
 
 
+def wait_for(url: str) -> None:
+    """Returns once a server that starts answers there, or after some minutes."""
+    for _ in range(600):
+        with contextlib.suppress(OSError), open_directly(url, timeout=5):
+            return
+        time.sleep(0.2)
+
+
 def cpu_seconds(pid: int) -> float:
     """The CPU seconds that the process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return _seconds(pid, 11)
 
 
 def helper_seconds(pid: int) -> float:
     """The CPU seconds of the process's own processes that have ended."""
+    return _seconds(pid, 13)
+
+
+def _seconds(pid: int, first: int) -> float:
+    """The sum of a field of the process's status, counted after its name, and the next one: user and system time."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[13]) + int(fields[14])) / _TICKS
+    return sum(map(int, fields[first : first + 2])) / _TICKS
 
 
 def resident_megabytes(pid: int) -> float:

@@ -24,7 +24,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +43,7 @@ from velodrome.store import Store, open_store
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.bench_idle import OURS, cpu_seconds, served
+from benchmarks.bench_idle import OURS, cpu_seconds, served, wait_for
 from benchmarks.bench_scale import BOARD, Side, add, fill
 from benchmarks.fixtures import redis_server
 from tools.screenshot import ARGUMENTS, CHROMIUM
@@ -118,10 +117,7 @@ def tracking_server(uri: str, folder: Path) -> Iterator[tuple[str, int]]:
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            for _ in range(600):
-                with contextlib.suppress(OSError), open_directly(f"{url}/health", timeout=5):
-                    break
-                time.sleep(0.2)
+            wait_for(f"{url}/health")
             yield url, process.pid
         finally:
             os.killpg(process.pid, signal.SIGKILL)  # it has nothing to save

@@ -248,9 +248,7 @@ class Reconciler:
             return False
         now, wanted = self._clock(), {**race.parent.status, "rounds": written((*race.rounds, *more))}
         if takeover.takes(planned, race.run):
-            wanted["takenOver"] = await asyncio.to_thread(
-                takeover.take, self._store, race.results_uid, race.run, planned, now
-            )
+            wanted["takenOver"] = await self._taken(race, planned, now)
         await self.writer.replace(race, wanted)
         race.lay_out_again()
         message = texts.round_begins(found, count(more))

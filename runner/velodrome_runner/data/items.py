@@ -131,14 +131,19 @@ def input_of(name: str, index: int, given: Any) -> Tensor:
             raise invalid(f"item {index} of {name} is a sequence of length {value.shape[1]}: leave it out")
     elif value.ndim == 1:
         value = value.to(torch.float64)
-    single = value.to(torch.float32)  # what models get; a row may lack values, which are filled in
-    if value.ndim < 3 and not bool(single.isfinite().all() if value.ndim == 2 else ~single.isinf().any()):
-        missing = "missing, " if value.ndim == 2 else ""
+    if value.ndim < 3:
+        _check_finite(name, index, value)
+    return value
+
+
+def _check_finite(name: str, index: int, value: Tensor) -> None:
+    """The numbers of a sequence or a row as models get them. A row may lack some, which are filled in."""
+    single, missing = value.to(torch.float32), "missing, " if value.ndim == 2 else ""
+    if bool((~single.isfinite() if missing else single.isinf()).any()):
         raise invalid(
             f"item {index} of {name} has a value that is {missing}infinite or too large for float32: mend it, or leave "
             "the item out"
         )
-    return value
 
 
 def _pixels(name: str, index: int, picture: Picture) -> np.ndarray[Any, Any]:

@@ -75,11 +75,10 @@ def race(
         write_private(home.job(uid) / "spec.json", json.dumps(stored_document(plan.job)).encode())
         said = connection.ask(lambda store: changed_code(store, plan, uid, code))
         connection.ask(lambda store: store.register(job_info(plan, uid, utc(clock()))))
+        base = plan
 
         def take_over() -> list[str]:
             return connection.ask(lambda store: taken_over(store, plan, base, uid, code, utc(clock()))) if gives else []
-
-        base = plan
 
         if plan.job.spec.search is not None:
             at = utc(clock())
