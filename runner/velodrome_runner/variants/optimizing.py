@@ -143,9 +143,7 @@ class _Maker:
         self._found.done.append(done)
 
     def _compile(self) -> None:
-        self._found.model, done = compiling.compiled(
-            self._found.model, self._both_ways, self._sizes, self._name
-        )
+        self._found.model, done = compiling.compiled(self._found.model, self._both_ways, self._sizes, self._name)
         self._found.done.append(done)
 
     def _export(self) -> None:
