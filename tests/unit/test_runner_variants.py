@@ -218,7 +218,8 @@ class Twice(nn.Module):
         self.like.weight = self.first.weight
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.like(self.again(self.first(self.inner(images)).relu()).relu())
+        outputs: Tensor = self.like(self.again(self.first(self.inner(images)).relu()).relu())
+        return outputs
 
 
 def test_a_layer_that_is_at_several_places_is_quantized_at_all_of_them_and_counts_once() -> None:
