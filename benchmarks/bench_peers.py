@@ -1,6 +1,6 @@
 """Measures training speed on files, tables and sequences, beside the loops that people write for them.
 
-    python benchmarks/bench_peers.py [--case jpeg|table|sequences|documents] [--seconds 20] [--workers 2] [--threads 1] [--cpu]
+    python benchmarks/bench_peers.py [--case jpeg|table|sequences|documents] [--seconds 20] [--workers 2] [--cpu]
 
 Each pass is one epoch of the same model, optimizer, batch size and samples. Passes of all sides take turns: peer, ours,
 peer, ours. Making batches is timed, evaluation is not. A ratio is that of the medians, with the quartiles of the ratios
