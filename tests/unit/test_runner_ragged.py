@@ -113,10 +113,10 @@ def test_batches_are_those_of_padded_samples(model: nn.Module, *, in_memory: boo
         assert torch.equal(targets, theirs)
         if isinstance(one, torch.Tensor):
             assert one.shape[1] == 6, "nothing else tells this model where a text ends"
-            assert torch.equal(one, other)  # type: ignore[arg-type]
+            assert torch.equal(one, other)
         else:
             assert one["tokens"].shape[1] == int(one["lengths"].max())
-            assert all(torch.equal(one[name], other[name]) for name in one)  # type: ignore[index, call-overload]
+            assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_one_long_text_costs_no_more_memory_than_its_words(tmp_path: Path) -> None:
