@@ -186,7 +186,14 @@ def _is_free(operation: OpOverload[..., Any]) -> bool:
     space, _, name = operation.name().partition(".")[0].partition("::")
     if space != "aten":
         return space in _FREE_SPACES or (space, name) == _SUPPRESSION
-    return operation.is_view or not _FREE_TAGS.isdisjoint(operation.tags) or name.rstrip("_") in _FREE
+    return operation.is_view or _is_tagged(operation, name) or name.rstrip("_") in _FREE
+
+
+def _is_tagged(operation: OpOverload[..., Any], name: str) -> bool:
+    """Whether torch tags the operation as free, or the one that it is the in-place form of: some forms lack the tag."""
+    packet = getattr(torch.ops.aten, name.rstrip("_"), None) if name.endswith("_") else None
+    plain = getattr(packet, operation.__name__.partition(".")[2], None)
+    return any(not _FREE_TAGS.isdisjoint(each.tags) for each in (operation, plain) if each is not None)
 
 
 def _distances(points: Any, *_: object, out_shape: Any, **__: object) -> int:

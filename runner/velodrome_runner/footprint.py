@@ -23,13 +23,18 @@ def model_bytes(model: nn.Module) -> int:
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     named = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     named |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
-    others = [value for name, value in model.state_dict(keep_vars=True).items() if name not in named]
+    again = {name for name, _ in model.named_modules(remove_duplicate=False)} - dict(model.named_modules()).keys()
+    others = [
+        value
+        for name, value in model.state_dict(keep_vars=True).items()
+        if name not in named and not name.startswith(tuple(f"{each}." for each in again))
+    ]
     return sum(map(_bytes, tensors.values())) + _bytes(others)
 
 
-def parameters(model: nn.Module) -> int:
-    """Number of trainable parameters. A shared one counts once."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+def parameters(model: nn.Module, *, trainable: bool = True) -> int:
+    """Number of parameters, or of the trainable ones alone. A shared one counts once."""
+    return sum(each.numel() for each in model.parameters() if each.requires_grad or not trainable)
 
 
 def _bytes(value: Any) -> int:

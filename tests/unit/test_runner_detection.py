@@ -334,7 +334,8 @@ def test_torchvisions_detectors_make_a_step_and_an_answer(name: str) -> None:
     ("name", "args", "reason", "says"),
     [
         ("torchvision/resnet18", {}, "ModelNotFound", "torchvision has no detector 'resnet18' of boxes"),
-        ("torchvision/maskrcnn_resnet50_fpn", {}, "ModelNotFound", "no detector"),
+        ("torchvision/maskrcnn_resnet50_fpn", {}, "ModelNotFound", "learns from a mask of each object too, and these"),
+        ("torchvision/keypointrcnn_resnet50_fpn", {}, "ModelNotFound", "boxes alone: use fasterrcnn_resnet50_fpn"),
         ("torchvision/ssdlite320_mobilenet_v3_large", {"weights_backbone": "DEFAULT"}, "ModelArguments", "new weights"),
         ("velodrome/fcos", {"depth": 3}, "ModelArguments", "takes no depth"),
     ],

@@ -118,6 +118,7 @@ def test_what_is_free_counts_nothing() -> None:
         nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(3), nn.AdaptiveMaxPool2d(1), nn.Upsample(scale_factor=2),
         nn.Upsample(scale_factor=2, mode="bilinear"), nn.PixelUnshuffle(2), nn.ZeroPad2d(1), nn.ReflectionPad2d(1),
         nn.Flatten(), nn.Identity(), nn.LocalResponseNorm(2), Doing(lambda x, w: x.clone().transpose_(2, 3), 1),
+        Doing(lambda x, w: x.clone().masked_fill_(x > 1, 0), 1),
     ]  # fmt: skip
     for layer in layers:
         assert flops(layer, sample()) == 0, layer

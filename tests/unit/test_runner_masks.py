@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.datasets import VOCSegmentation
 from torchvision.transforms.v2.functional import pil_to_tensor
 
@@ -343,6 +343,36 @@ def test_an_empty_folder_and_empty_lists_say_what_is_missing(tmp_path: Path) -> 
     for split in ("train", "val"):
         listing(split, "")(root)
     assert "no image is listed in" in refusal(tmp_path / "other")[1]
+
+
+def test_masks_of_0_and_255_say_that_255_does_not_count(tmp_path: Path) -> None:
+    root = voc(tmp_path)
+    for path in (root / "SegmentationClass").iterdir():
+        save(np.where(np.asarray(Image.open(path)) == 1, VOID, 0).astype(np.uint8), path, mode="L")
+    said = refusal(tmp_path, classes=["street", "car"])[1]
+    assert "has a pixel of car (they have 0 and 255 alone, and 255 does not count: save 255 as 1): paint some" in said
+
+
+@pytest.mark.parametrize(("orientation", "painted"), [(6, "turned"), (6, "as it is"), (3, "")])
+def test_an_image_is_turned_if_its_mask_was_painted_so(tmp_path: Path, orientation: int, painted: str) -> None:
+    root = voc(tmp_path)
+    path = root / "JPEGImages" / f"{name(1)}.jpg"
+    picture(path, 1, (SIDE, SIDE // 2))
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = orientation
+        image.save(path.with_suffix(".JPG"), exif=exif)
+    path.unlink()
+    size = (SIDE // 2, SIDE) if painted == "turned" else (SIDE, SIDE // 2)
+    save(labels(1, size), root / "SegmentationClass" / f"{name(1)}.png")
+    if not painted:
+        assert "has the EXIF orientation 3" in refusal(tmp_path, imageSize=SIDE)[1]
+        return
+    found = whole(read(job(imageSize=SIDE), tmp_path).splits["train"])
+    with Image.open(path.with_suffix(".JPG")) as image:
+        seen = ImageOps.exif_transpose(image) if painted == "turned" else image
+        assert torch.equal(found.inputs["images"][1, :, : size[1], : size[0]], pil_to_tensor(seen))
+    assert torch.equal(found.targets[1, : size[1], : size[0]], torch.from_numpy(labels(1, size)))
 
 
 def test_a_mask_that_is_void_throughout_is_allowed(tmp_path: Path) -> None:

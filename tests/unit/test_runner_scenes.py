@@ -294,7 +294,7 @@ def test_the_digest_changes_with_images_boxes_and_names_and_with_nothing_else(tm
     document, first = json.loads(path.read_text()), digest(tmp_path)
     path.write_text(json.dumps(document | {"images": document["images"][::-1], "info": {}}, indent=2))
     assert digest(tmp_path) == first == digest(tmp_path, imageSize=16)
-    for place, value in (("bbox", [1, 2, 3.5, 4]), ("category_id", 3), ("iscrowd", 1), ("area", 2.0)):
+    for place, value in (("bbox", [1, 2, 9.5, 14]), ("category_id", 3), ("iscrowd", 1), ("area", 2.0)):
         changed = json.loads(json.dumps(document))
         changed["annotations"][0][place] = value
         path.write_text(json.dumps(changed))
@@ -385,8 +385,8 @@ BAD: dict[str, tuple[Callable[[Document], object], str]] = {
         r"\[0\].bbox\[2\]: input should be a finite",
     ),
     "area": (
-        spoiled("annotations", 1, area=1e5),
-        r"annotations\[1\] \(id 8\): area 100000 is more than 40 x 40 pixels have: correct or remove",
+        spoiled("annotations", 1, bbox=[3, 4, 10, 20], area=1e5),
+        r"annotations\[1\] \(id 8\): area 100000 is more than its box of 10 x 20 pixels has \(without the field",
     ),
     "huge": (spoiled("images", 1, width=10**30), r"images\[1\].width: input should be less than or equal to 1048576"),
     "no size": (lambda document: document["images"][1].pop("width"), r"images\[1\].width: field required"),

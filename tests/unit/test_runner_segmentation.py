@@ -265,7 +265,12 @@ def test_the_auxiliary_head_of_torchvisions_models_is_trained() -> None:
     ("name", "args", "reason", "says"),
     [
         ("torchvision/resnet18", {}, "ModelNotFound", "torchvision has no model 'resnet18' of masks"),
-        ("torchvision/fcos_resnet50_fpn", {}, "ModelNotFound", "no model 'fcos_resnet50_fpn' of masks"),
+        (
+            "torchvision/fcos_resnet50_fpn",
+            {},
+            "ModelNotFound",
+            "fcos_resnet50_fpn is for data with boxes, and these have masks: use ",
+        ),
         ("torchvision/fcn_resnet50", {"weights": "DEFAULT"}, "ModelArguments", "it starts with new weights"),
         ("torchvision/fcn_resnet50", {"depth": 3}, "ModelArguments", "takes no depth"),
         ("velodrome/unet", {"depth": 3}, "ModelArguments", "takes no depth"),

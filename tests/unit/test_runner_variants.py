@@ -19,6 +19,7 @@ from velodrome.plan import Trial, plan
 from velodrome.spec import BenchmarkJob
 from velodrome_runner import evaluation, measuring
 from velodrome_runner.footprint import flops, model_bytes
+from velodrome_runner.models import sequences
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.training import train
 from velodrome_runner.upheld import trained_weights
@@ -170,21 +171,26 @@ def test_recurrent_networks_are_pruned_and_quantized(model: str) -> None:
 class Attending(nn.Module):
     """A transformer over the rows of a digit, which torch runs as one fused operation where its weights are float32."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, masked: bool) -> None:
         super().__init__()
         self.layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 64, batch_first=True), 2)
-        self.head = nn.Linear(64, 10)
+        self.head = nn.Linear(8, 10)
+        self.masked = masked
 
     def forward(self, images: Tensor) -> Tensor:
-        outputs: Tensor = self.head(self.layers(images.squeeze(1)).flatten(1))
+        rows = images.squeeze(1)
+        padding = torch.arange(8).expand(len(rows), 8) > 5 if self.masked else None  # torch makes nested tensors of it
+        outputs: Tensor = self.head(self.layers(rows, src_key_padding_mask=padding)[:, 0])
         return outputs
 
 
-def test_a_transformer_is_quantized_although_torch_would_read_its_weights() -> None:
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_transformer_is_quantized_although_torch_would_read_its_weights(masked: bool) -> None:  # noqa: FBT001
     trial = trial_of(INT8)
     prepared = data_of(trial)
     torch.manual_seed(0)
-    model = Attending().eval()
+    model = Attending(masked=masked).eval()
     with torch.inference_mode():
         wanted = model(prepared.example(16))
         found = optimized(trial, model, prepared)
@@ -198,6 +204,37 @@ def test_a_model_that_is_one_layer_is_quantized() -> None:
     assert any(isinstance(layer, int8.Linear) for layer in made.modules())
     assert made(torch.rand(3, 64)).shape == (3, 10)
     assert done == "quantize int8-dynamic: 1 layer with 650 of 650 parameters"
+
+
+class Twice(nn.Module):
+    """Has one layer at two places, and another that shares its weights with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 64)
+        self.again = self.first
+        self.inner = nn.Sequential(nn.Flatten(), self.first)
+        self.like = nn.Linear(64, 64)
+        self.like.weight = self.first.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.like(self.again(self.first(self.inner(images)).relu()).relu())
+        return outputs
+
+
+def test_a_layer_that_is_at_several_places_is_quantized_at_all_of_them_and_counts_once() -> None:
+    model = Twice()
+    assert model_bytes(model) == 4 * (64 * 64 + 2 * 64)
+    made, done = quantizing.quantized(model, "twice")
+    assert made.first is made.again is made.inner[1]  # type: ignore[index]
+    assert isinstance(made.first, int8.Linear)
+    assert done == f"quantize int8-dynamic: 2 layers with {64 * 64 + 2 * 64:,} of {64 * 64 + 2 * 64:,} parameters"
+    assert 2 * (64 * 64 + 4 * 64) <= model_bytes(made) < 2 * (64 * 64 + 4 * 64 + 16)  # each layer has its own copy
+
+
+def test_a_layer_that_torch_has_no_int8_form_of_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigurationError, match="torch has no int8 LSTM with a proj_size"):
+        quantizing.quantized(nn.Sequential(nn.LSTM(4, 8, proj_size=2)), "projected")
 
 
 def failing(steps: list[Any], model: nn.Module, error: type[Exception] = ConfigurationError) -> str:
@@ -257,9 +294,37 @@ class Drawing(nn.Module):
         return outputs + torch.rand_like(outputs)
 
 
+class BySize(nn.Module):
+    """Decides by the size of a batch, of which a graph has the branch of its example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(images.flatten(1))
+        return outputs if len(images) < 10 else outputs * 2
+
+
+def test_a_graph_of_one_branch_is_refused_with_the_size_of_the_batch_that_shows_it() -> None:
+    assert failing([ONNX], BySize(), TrialFailed).startswith(
+        "OutputsDiffer: velodrome/mlp as ONNX has other answers for a batch of 64 samples: they differ by 0.5 of the"
+    )
+
+
+def test_inceptiontime_is_exported_for_sequences_of_every_length() -> None:
+    model = sequences.inceptiontime((2, None), 3, 0.0, width=2, depth=1)
+    few, more = ({"values": torch.rand(3, 2, steps), "lengths": torch.tensor([steps, 5, 4])} for steps in (9, 23))
+    free = torch.export.Dim.DYNAMIC
+    shapes = {"values": {0: free, 2: free}, "lengths": {0: free}}
+    graph = torch.export.export(model.eval(), (), few, dynamic_shapes=shapes).module()
+    for inputs in (few, more):
+        assert torch.equal(graph(**inputs), model(**inputs))
+
+
 def test_what_onnx_can_not_hold_is_refused_with_the_reason() -> None:
     assert failing([ONNX], Unexportable()).startswith("OptimizeFailed: velodrome/mlp can't be exported to ONNX: ")
-    assert failing([ONNX], Drawing(), TrialFailed).startswith("OutputsDiffer: velodrome/mlp as ONNX has answers that")
+    assert failing([ONNX], Drawing(), TrialFailed).startswith("OutputsDiffer: velodrome/mlp as ONNX has other")
 
 
 def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

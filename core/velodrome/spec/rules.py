@@ -20,6 +20,7 @@ from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, repeated, taken_names
 from velodrome.spec.search_rules import search_rules
+from velodrome.spec.serving_rules import serving_rules
 from velodrome.spec.sound_rules import sound_rules
 from velodrome.spec.task_rules import task_rules
 from velodrome.spec.threshold_rules import threshold_rules
@@ -258,6 +259,7 @@ _RULES = (
     _repetitions,
     _size,
     _steps,
+    serving_rules,
     until_rules,
     search_rules,
     pod_rules,

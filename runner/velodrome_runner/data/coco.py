@@ -1,19 +1,22 @@
 """COCO: annotations of boxes in JSON, a file for each split, and folders of images.
 
 The fields are COCO's: `images` (id, file_name, width, height), `annotations` (image_id, category_id, bbox as x, y,
-width and height, and maybe area and iscrowd) and `categories` (id, name). Others are left alone.
+width and height, and maybe area, iscrowd and segmentation) and `categories` (id, name, and maybe supercategory). Others
+are left alone.
 """
 
 from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated
 
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset, DatasetSplits
+from velodrome_runner.data.coco_areas import area_problem, mask_area
 from velodrome_runner.data.format import corrupt, invalid, missing
 from velodrome_runner.data.manifest import read_bytes
 from velodrome_runner.data.scenes import (
@@ -33,25 +36,33 @@ _NAMES = {"train": ("train",), "validation": ("val", "valid", "validation"), "te
 _EXPORTED = "_annotations.coco.json"  # beside the images of each split
 
 
+# A number, also as text: 7, 7.0 and "007" are the same one. Other texts are taken as they are.
+_Id = Annotated[int | Annotated[str, Field(min_length=1)], Field(union_mode="left_to_right")]
+
+
 class _Image(BaseModel):
-    id: int
+    id: _Id
     file_name: str = Field(min_length=1)
     width: Side
     height: Side
 
 
 class _Annotation(BaseModel):
-    id: int | None = None
-    image_id: int
-    category_id: int
+    id: _Id | None = None
+    image_id: _Id
+    category_id: _Id
     bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
-    area: FiniteFloat | None = Field(default=None, ge=0)
-    iscrowd: bool = False
+    area: FiniteFloat | None = None
+    iscrowd: bool | None = None
+    segmentation: Annotated[float | None, BeforeValidator(mask_area)] = None  # its square pixels
 
 
 class _Category(BaseModel):
-    id: int
+    id: _Id
     name: str = Field(min_length=1)
+    supercategory: Annotated[str | None, BeforeValidator(lambda given: given if isinstance(given, str) else None)] = (
+        None
+    )
 
 
 class _Annotations(BaseModel):
@@ -124,7 +135,7 @@ def _by_name(place: Path) -> dict[str, Path]:
 
 def _named(stem: str, names: tuple[str, ...]) -> bool:
     """Whether a part of the name is that of a split, maybe with a year: instances_val2017."""
-    return any(part.rstrip("0123456789") in names for part in stem.replace("-", "_").split("_"))
+    return any(part.rstrip("0123456789") in names for part in stem.lower().replace("-", "_").split("_"))
 
 
 def _read(path: Path) -> _Annotations:
@@ -144,26 +155,35 @@ def _wrong(path: Path, error: ValidationError) -> ConfigurationError:
     return wrong_field(path, error, "the file", "COCO")
 
 
-def _categories(files: Mapping[str, Path], read: Mapping[str, _Annotations]) -> dict[int, str]:
-    """The name of each category by its number, in the order of the numbers; the same in all files."""
-    found: dict[int, str] = {}
+def _categories(files: Mapping[str, Path], read: Mapping[str, _Annotations]) -> dict[int | str, str]:
+    """The name of each category by its id, in the order of the ids; the same in all files.
+
+    A category that is the supercategory of others is no class unless something is annotated with it: some tools list
+    such a one first.
+    """
+    found: dict[int | str, str] = {}
     for split, file in read.items():
         path = files[split]
-        named = {each.id: each.name for each in sorted(file.categories, key=lambda each: each.id)}
+        ordered = sorted(file.categories, key=lambda each: (isinstance(each.id, str), each.id))
+        named = {each.id: each.name for each in ordered}
         if len(set(named.values())) < len(file.categories):
             raise invalid(f"{path}: categories has an id or a name twice: give each category its own")
         first = next(iter(files.values()))
         if found and named != found:
-            differing = min(set(named.items()) ^ set(found.items()))
+            differing = min(set(named.items()) ^ set(found.items()), key=str)
             raise invalid(
                 f"{path}: categories differ from those of {first}, at first in {differing[0]} ({differing[1]}): "
                 "write the same categories into both"
             )
         found = named
-    return found
+    above = {
+        each.supercategory for file in read.values() for each in file.categories if each.supercategory != each.name
+    }
+    used = {each.category_id for file in read.values() for each in file.annotations}
+    return {number: name for number, name in found.items() if number in used or name not in above}
 
 
-def _scenes(root: Path, path: Path, read: _Annotations, categories: Mapping[int, str]) -> Iterator[Scene]:
+def _scenes(root: Path, path: Path, read: _Annotations, categories: Mapping[int | str, str]) -> Iterator[Scene]:
     """The images of a file in their order, with their boxes in the order of the file."""
     folder = _folder(root, path, read)
     labels = {number: label for label, number in enumerate(categories)}
@@ -173,7 +193,7 @@ def _scenes(root: Path, path: Path, read: _Annotations, categories: Mapping[int,
     ids = [each.id for each in read.annotations if each.id is not None]
     if len(set(ids)) < len(ids):
         raise invalid(f"{path}: annotations has an id twice: remove what is there twice, or give each its own")
-    boxes: dict[int, list[ObjectBox]] = {number: [] for number in images}
+    boxes: dict[int | str, list[ObjectBox]] = {number: [] for number in images}
     problems: list[str] = []
     for at, each in enumerate(read.annotations):
         where = f"annotations[{at}]" + ("" if each.id is None else f" (id {each.id})")
@@ -190,14 +210,13 @@ def _scenes(root: Path, path: Path, read: _Annotations, categories: Mapping[int,
         problem = box_problem(corners, image.width, image.height)
         if problem is not None:
             problems.append(f"{path}: {where}: bbox {problem}")
+        elif each.area is not None and (problem := area_problem(each.area, width, height, each.segmentation)):
+            problems.append(f"{path}: {where}: area {problem} (without the field, that of the box counts)")
         area = width * height if each.area is None else each.area
-        if area > (image.width + 1) * (image.height + 1):
-            problems.append(f"{path}: {where}: area {area:g} is more than {image.width} x {image.height} pixels have")
-        boxes[each.image_id].append(ObjectBox(corners, labels[each.category_id], area, each.iscrowd))
+        boxes[each.image_id].append(ObjectBox(corners, labels[each.category_id], area, bool(each.iscrowd)))
     refuse_boxes(problems)
     for number, image in images.items():
-        name = PurePosixPath(image.file_name).as_posix()  # ./1.png is 1.png
-        yield Scene(f"{folder}{name}", image.width, image.height, tuple(boxes[number]))
+        yield Scene(f"{folder}{_below(image.file_name)}", image.width, image.height, tuple(boxes[number]))
 
 
 def _folder(root: Path, path: Path, read: _Annotations) -> str:
@@ -205,10 +224,10 @@ def _folder(root: Path, path: Path, read: _Annotations) -> str:
     if not read.images:
         raise invalid(f"{path}: images is empty: add images, or leave the split out")
     for image in read.images:
-        parts = PurePosixPath(image.file_name)
-        if parts.is_absolute() or ".." in parts.parts:
+        parts = PurePosixPath(_below(image.file_name))
+        if parts.is_absolute() or PureWindowsPath(image.file_name).drive or ".." in parts.parts:
             raise invalid(f"{path}: file_name {image.file_name!r} leads out of the folder: write a path below it")
-    first, own = read.images[0].file_name, path.parent.relative_to(root)
+    first, own = _below(read.images[0].file_name), path.parent.relative_to(root)
     name = path.stem.rpartition("_")[2]
     places = (own, own / "images", Path(name), Path("images", name), Path("images"), Path())
     tried = dict.fromkeys(place.as_posix() for place in places)
@@ -217,3 +236,8 @@ def _folder(root: Path, path: Path, read: _Annotations) -> str:
             return "" if folder == "." else f"{folder}/"
     looked = ", ".join(str(root / folder) for folder in tried)
     raise missing(f"there is no image {first}, which {path} lists first, in any of {looked}: put the images there")
+
+
+def _below(file_name: str) -> str:
+    """The path of an image below its folder: ./1.png is 1.png, and Windows writes another slash."""
+    return PurePosixPath(file_name.replace("\\", "/")).as_posix()

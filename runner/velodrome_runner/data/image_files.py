@@ -147,17 +147,22 @@ def decoded(content: bytes, path: Path, shape: tuple[int, int, int], *, scale: i
 
 
 def converted(image: Image.Image, mode: str, path: Path) -> Image.Image:
-    """The image in another of Pillow's modes.
+    """The image in another of Pillow's modes. Raises ConfigurationError as `check_bits` does."""
+    check_bits(image, path)
+    return image.convert(mode)
+
+
+def check_bits(image: Image.Image, path: Path) -> None:
+    """Refuses pixels of more than 8 bits, most of which Pillow would make white.
 
     Raises:
-        ConfigurationError: DatasetInvalid: its pixels have more than 8 bits, and Pillow would make most of them white.
+        ConfigurationError: DatasetInvalid.
     """
     if image.mode.startswith(_WIDE):
         raise invalid(
             f"{path} is of the mode {image.mode}, whose pixels have more than 8 bits: save it with 8 bits a channel, "
             "all images scaled in the same way"
         )
-    return image.convert(mode)
 
 
 def undecodable(path: Path, error: BaseException) -> ConfigurationError:

@@ -20,9 +20,10 @@ from velodrome.text import counted
 from velodrome.vocabulary import VOID
 from velodrome_runner.data.contents import Samples, Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing
-from velodrome_runner.data.image_files import BROKEN, ImageFiles, Pixels, decoded_whole, undecodable
+from velodrome_runner.data.image_files import BROKEN, ImageFiles, Pixels, check_bits, decoded_whole, undecodable
 from velodrome_runner.data.listed import Folders, digests_of, encoded, entries_of
 from velodrome_runner.data.manifest import kept_manifest, read_bytes
+from velodrome_runner.data.orientation import is_turned
 from velodrome_runner.data.scenes import SceneFiles, check_files, common_shape, fitted, line
 
 _GREY, _PALETTE = 0, 3  # the colour types of PNG whose pixels can be labels
@@ -179,7 +180,8 @@ def _looked_at(root: Path, pair: MaskedImage, classes: int) -> tuple[tuple[int, 
     mask = opened_mask(read_bytes(mask_path), mask_path, classes)
     try:
         with Image.open(path) as image:
-            size = image.size
+            size = image.size[::-1] if is_turned(image, mask.size, path) else image.size
+            check_bits(image, path)
     except BROKEN as error:
         raise undecodable(path, error) from error
     if mask.size != size:
@@ -202,6 +204,15 @@ def _check_classes(root: Path, assigned: Sequence[str], counts: Tensor, classes:
         if split == "train" and lacking:
             more = f" and {len(lacking) - _QUOTED} more" if len(lacking) > _QUOTED else ""
             raise invalid(
-                f"no mask of the training split in {root} has a pixel of {', '.join(lacking[:_QUOTED])}{more}: paint "
-                "some, or write as spec.dataset.classes the names of the labels that there are"
+                f"no mask of the training split in {root} has a pixel of {', '.join(lacking[:_QUOTED])}{more}"
+                f"{_of_void(counts)}: paint some, or write as spec.dataset.classes the names of the labels that there "
+                "are"
             )
+
+
+def _of_void(counts: Tensor) -> str:
+    """A hint for masks of two values, 0 and 255, as many tools write what is an object and what is not."""
+    labels = counts.sum(0).nonzero().flatten().tolist()
+    return (
+        f" (they have 0 and {VOID} alone, and {VOID} does not count: save {VOID} as 1)" if labels == [0, VOID] else ""
+    )

@@ -7,22 +7,25 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import Field, ValidationError
 from torch import Tensor
 
 from velodrome.errors import ConfigurationError
+from velodrome.kernel.limits import cpu_limit
 from velodrome_runner.data.contents import Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing
-from velodrome_runner.data.image_files import BROKEN, ImageFiles, Pixels, converted, undecodable
+from velodrome_runner.data.image_files import BROKEN, ImageFiles, Pixels, check_bits, converted, undecodable
 from velodrome_runner.data.listed import Folders, digests_of, encoded, entries_of
 from velodrome_runner.data.manifest import kept_manifest
+from velodrome_runner.data.orientation import is_turned
 
 # What the last axis of the targets (n, most, 8) float64 has. Boxes are in the pixels of the image file, from the upper
 # left corner of its first pixel. `AREA` is in square pixels: of the object where it is known, else of the box. `SCALE`
@@ -33,6 +36,7 @@ _ROUNDING = 1.0  # pixels by which a box may pass the border of its image
 _LONGEST = 2**20  # pixels of a side that an annotation may say
 Side = Annotated[int, Field(ge=1, le=_LONGEST)]
 _QUOTED = 5  # boxes that a message lists
+_KINDS = ("int", "constrained-str")  # where a field may have one of several kinds, pydantic names the kind too
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +73,33 @@ class SceneFiles(ImageFiles):
         """Bytes of all images and targets in memory."""
         return len(self) * math.prod(self.shape) + self.labels.nbytes
 
+    def look(self, index: int) -> None:
+        """Looks at the header of an image. Raises ConfigurationError: DatasetCorrupt or DatasetInvalid, by the file."""
+        path = self.root / self.names[index].decode()
+        try:
+            with Image.open(path) as image:
+                self._check(index, image, path)
+        except BROKEN as error:
+            raise undecodable(path, error) from error
+
+    def _check(self, index: int, image: Image.Image, path: Path) -> bool:
+        """Whether the image is to be turned; it has the size and the bits that it must have."""
+        width, height = size = tuple(self.sizes[index].tolist())
+        turned = is_turned(image, size, path)
+        if not turned and image.size != size:
+            exchanged = ", with both exchanged" if image.size == (height, width) else ""
+            raise invalid(
+                f"{path} has {image.width} x {image.height} pixels, and its annotation says {width} x "
+                f"{height}{exchanged}: correct the annotation, or get the image again"
+            )
+        check_bits(image, path)
+        return turned
+
     def _decoded(self, index: int, content: bytes, path: Path) -> Pixels:
-        width, height = self.sizes[index].tolist()
         try:
             with Image.open(io.BytesIO(content)) as image:
-                if image.size != (width, height):
-                    raise invalid(
-                        f"{path} has {image.width} x {image.height} pixels, and its annotation says {width} x "
-                        f"{height}: correct the annotation, or get the image again"
-                    )
-                pixels = fitted(converted(image, "RGB", path), self.scale)
+                upright = ImageOps.exif_transpose(image) if self._check(index, image, path) else image
+                pixels = fitted(converted(upright, "RGB", path), self.scale)
         except BROKEN as error:
             raise undecodable(path, error) from error
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -151,6 +172,8 @@ def opened_scenes(
         raise invalid(f"no image is listed in {root}: add images, or correct spec.dataset.splits")
     names = [scene.name for scene in scenes]
     check_files(root, listed, "annotated: put it there, or remove its annotation")
+    for split, each in listed.items():
+        _check_pixels(root, split, each)
     sizes = [(scene.width, scene.height) for scene in scenes]
     shape = common_shape(root, names, sizes, scale, says="has, by its annotation,")
     kept = kept_manifest(root, names)
@@ -164,9 +187,23 @@ def opened_scenes(
         sha256=digests_of(kept),
         sizes=torch.tensor(sizes),
     )
-
+    if kept is None:  # else `velodrome data prepare` has decoded them
+        with ThreadPoolExecutor(cpu_limit()) as pool:
+            list(pool.map(source.look, range(len(source))))
     entries = entries_of(root, names, assigned, kept)
     return AnnotatedFolders(Schema(shape, classes), divided(source, assigned), root, entries, listed)
+
+
+def _check_pixels(root: Path, split: str, scenes: Sequence[Scene]) -> None:
+    """Raises ConfigurationError, DatasetInvalid: the boxes of a split are fractions of their images."""
+    with_boxes = [scene for scene in scenes if scene.boxes]
+    if with_boxes and all(
+        max(box.corners) <= _ROUNDING < max(scene.width, scene.height) for scene in with_boxes for box in scene.boxes
+    ):
+        raise invalid(
+            f"all boxes of the {split} split in {root} end within the first pixel of their images, so they seem to be "
+            "fractions: multiply them by the width and the height of their images"
+        )
 
 
 def targets_of(scenes: Sequence[Scene], scale: int | None) -> Tensor:
@@ -234,7 +271,8 @@ def refuse_boxes(problems: Iterable[str]) -> None:
 def wrong_field(path: Path, error: ValidationError, whole: str, kind: str) -> ConfigurationError:
     """What to raise for a file of annotations: its first wrong field, or `whole` where the error is of none."""
     first = error.errors()[0]
-    field_ = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    parts = [part for part in first["loc"] if part not in _KINDS]
+    field_ = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
     said = first["msg"][0].lower() + first["msg"][1:]
     if " instance of " in said:  # pydantic's words for what is no mapping, which name a class of ours
         said = "should be there once, with its own fields in it"

@@ -37,14 +37,17 @@ def names_of(root: Path, splits: DatasetSplits | None, *, every: str, lists: str
     if splits.fractions is not None:
         return shared_out(sorted(path.stem for path in root.glob(every)), str, splits.fractions)
     files = _lists(root, lists) if splits.files is None else splits.files.model_dump(exclude_none=True)
-    return {split: list(_listed(root / path)) for split, path in files.items()}
+    return {split: list(_listed(root / path, root / every)) for split, path in files.items()}
 
 
 def image_of(root: Path, name: str, written: str = "") -> str:
-    """The path of an image below `root`: as something has it written, or by its name without the end."""
-    names = [Path(written).name] if written else []
-    names += [f"{name}{suffix}" for suffix in SUFFIXES]
-    return next((f"{_IMAGES}/{each}" for each in names if (root / _IMAGES / each).is_file()), f"{_IMAGES}/{names[0]}")
+    """The path of an image below `root`: by its name without the end, or else as something has it `written`."""
+    said = Path(written.replace("\\", "/"))
+    names = [said.name] if said.stem == name else []
+    names += [f"{name}{end}" for suffix in SUFFIXES for end in (suffix, suffix.upper())]
+    names += [said.name] if written else []
+    found = next((each for each in names if (root / _IMAGES / each).is_file()), names[-1] if written else names[0])
+    return f"{_IMAGES}/{found}"
 
 
 def _lists(root: Path, folder: str) -> dict[str, str]:
@@ -61,8 +64,8 @@ def _lists(root: Path, folder: str) -> dict[str, str]:
     return {split: f"{folder}/{name}.txt" for split, name in found.items()}
 
 
-def _listed(path: Path) -> Iterator[str]:
-    """The names in a list, one a line."""
+def _listed(path: Path, every: Path) -> Iterator[str]:
+    """The names in a list, one a line. They may have spaces, if there is a file of the name and the pattern `every`."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
@@ -70,9 +73,10 @@ def _listed(path: Path) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise corrupt(f"{path} is no UTF-8 (byte {error.start + 1}): save it as UTF-8") from error
     for at, line in enumerate(lines, start=1):
-        words = line.split()
-        if not words:
+        name = line.strip()
+        if not name:
             continue
-        if len(words) > 1 or "/" in words[0]:
+        spaced = len(name.split()) > 1 and not every.with_name(f"{name}{every.suffix}").is_file()
+        if spaced or "/" in name:
             raise invalid(f"line {at} of {path} is no name of an image: write one name a line, without a folder")
-        yield words[0]
+        yield name

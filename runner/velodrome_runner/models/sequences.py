@@ -161,10 +161,17 @@ class _Inception(nn.Module):
         ]
         # Padding must not win against what is below 0, as nothing does beyond the end of a tensor.
         known = values if mask is None else values.masked_fill(mask == 0, -torch.inf)
-        highest = F.max_pool1d(known, 3, stride=1, padding=1)
+        highest = _highest(known)
         highest = highest if mask is None else highest.masked_fill(mask == 0, 0.0)
         normed: Tensor = self.norm(torch.cat([*branches, self.pooled(highest)], dim=1), mask)
         return normed.relu()
+
+
+def _highest(values: Tensor) -> Tensor:
+    """The maximum of each step and its two neighbours."""
+    if torch.compiler.is_exporting():  # an exported max_pool1d takes one length alone
+        return F.max_pool2d(values[:, :, None], (1, 3), stride=1, padding=(0, 1))[:, :, 0]
+    return F.max_pool1d(values, 3, stride=1, padding=1)
 
 
 class _Residual(nn.Module):

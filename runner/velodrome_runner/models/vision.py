@@ -54,6 +54,8 @@ def build_torchvision(name: str, args: dict[str, Any], shape: tuple[int, int, in
     return network
 
 
+# Detectors that learn from more than boxes, by how their names begin.
+_LEARN_MORE = {"maskrcnn": "a mask of each object", "keypointrcnn": "points of each object"}
 # The modules of torchvision for kinds of data that have more than a class for an image, and what its models are called.
 DENSE: Mapping[DataKind, tuple[str, str, str]] = {
     "scenes": ("detection", "detector", "boxes"),
@@ -71,13 +73,11 @@ def build_torchvision_dense(
     """
     from torchvision import models
 
-    module, what, found = DENSE[kind]
     short = name.removeprefix("torchvision/")
-    listed = models.list_models(module=getattr(models, module))
-    known = [each for each in listed if not each.startswith(("keypoint", "maskrcnn"))]
+    listed = models.list_models(module=getattr(models, DENSE[kind][0]))
+    known = [each for each in listed if not each.startswith(tuple(_LEARN_MORE))]
     if short not in known:
-        hint = suggestion(short, known)
-        raise ConfigurationError(f"torchvision has no {what} {short!r} of {found}: {hint}", "ModelNotFound")
+        raise ConfigurationError(_of_no_use(short, known, kind), "ModelNotFound")
     for taken in ("num_classes", "progress", "weights_backbone", "weights", "sha256"):
         if taken in args:
             why = "Velodrome sets it" if taken in ("num_classes", "progress") else "it starts with new weights"
@@ -86,6 +86,22 @@ def build_torchvision_dense(
         _check_named(name, args, models.get_model_builder(short))
     builder = partial(models.get_model, short, weights=None, weights_backbone=None, num_classes=outputs)
     return run_factory(name, builder, {**(as_normalised(shape[0]) if kind == "scenes" else {}), **args})
+
+
+def _of_no_use(short: str, known: list[str], kind: DataKind) -> str:
+    """What to say of a name that is no model for this kind of data."""
+    from torchvision import models
+
+    _, what, found = DENSE[kind]
+    more = next((more for start, more in _LEARN_MORE.items() if short.startswith(start)), None)
+    if kind == "scenes" and more is not None:
+        return (
+            f"torchvision/{short} learns from {more} too, and these data have boxes alone: use fasterrcnn_resnet50_fpn"
+        )
+    for module, _, others in DENSE.values():
+        if short in models.list_models(module=getattr(models, module)):
+            return f"torchvision/{short} is for data with {others}, and these have {found}: use {known[0]}"
+    return f"torchvision has no {what} {short!r} of {found}: {suggestion(short, known)}"
 
 
 def _check_named(name: str, args: Mapping[str, Any], builder: Callable[..., nn.Module]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from velodrome.errors import ConfigurationError
 from velodrome_runner.inputs.base import Inputs
-from velodrome_runner.log import first_line
+from velodrome_runner.log import words
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -84,10 +84,7 @@ def exported(model: nn.Module, inputs: Inputs, name: str) -> OnnxModel:
             made.model_proto.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        root = _root(error)
-        raise ConfigurationError(
-            f"{name} can't be exported to ONNX: {type(root).__name__}: {first_line(root)}", "OptimizeFailed"
-        ) from error
+        raise ConfigurationError(f"{name} can't be exported to ONNX: {_why(error)}", "OptimizeFailed") from error
     if len(session.get_outputs()) != 1:
         raise ConfigurationError(
             f"{name} can't be raced as ONNX: it answers with {len(session.get_outputs())} tensors instead of one",
@@ -108,8 +105,10 @@ def _dynamic(inputs: Inputs) -> Any:
     }
 
 
-def _root(error: BaseException) -> BaseException:
+def _why(error: BaseException) -> str:
     """The error that the others are about: torch's own words name steps of its exporter."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return error
+    first, *others = (line.strip(" -") for line in words(error).splitlines())
+    said = f"{first} {others[0]}" if first.endswith(":") and others else first
+    return f"{type(error).__name__}: {said[:500]}"
