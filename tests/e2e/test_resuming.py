@@ -105,3 +105,11 @@ def test_a_trial_that_loses_its_pods_ends_with_the_weights_of_an_undisturbed_one
     assert hashlib.sha256((folder / kept.name).read_bytes()).hexdigest() == kept.sha256
     trials = installed.get("bmj", name)["status"]["trials"]
     assert (trials["succeeded"], trials.get("failed", 0)) == (1, 0)
+
+
+def test_a_claim_that_pods_may_not_write_to_fails_the_race_with_the_fix(installed: Kube, name: str, claim: str) -> None:
+    os.chown(_RUNS, 0, 0)
+    installed.apply(trained(name, claim))
+    failed = installed.wait("the race to fail", lambda: installed.condition(name, "Failed"), 240)
+    assert "ArtifactsUnwritable" in failed["message"]
+    assert "claimName" in failed["message"]
