@@ -27,7 +27,7 @@ def refuse_names(names: Sequence[str], where: Callable[[str], str]) -> None:
             raise invalid(f"{where(name)}: the class {line(repr(name), _SHOWN)} {problem}")
         first = seen.get(alike(name))
         if first is not None:
-            raise invalid(f"{where(name)}: the class {_difference(name, first)} (it is at {where(first)})")
+            raise invalid(f"{where(name)}: the class {_difference(name, first)} ({where(first)})")
         seen[alike(name)] = name
 
 

@@ -20,12 +20,12 @@ from velodrome.spec import Columns, Dataset, DatasetSplits
 from velodrome_runner.data.columns import (
     CATEGORICAL,
     Floats,
+    Where,
     codes_of,
     flat,
     is_numeric,
     mistyped,
     numbers,
-    row_of,
     targets_of,
     text_of,
 )
@@ -60,7 +60,7 @@ def read_table(dataset: Dataset, place: Path, *, task: str | None = None) -> InM
     special = [name for name in (target, splits.column, splits.group) if name]
     named(table, [*special, *_declared(dataset.columns)], place)
     if splits.column is not None:
-        names = by_column(text_of(table[splits.column]).to_pylist(), splits.column)
+        names = by_column(text_of(table[splits.column]).to_pylist(), splits.column, rows.where)
     apart = {target, splits.column, *({splits.group} - set(_declared(dataset.columns)))}
     features = [name for name in table.column_names if name not in apart]
     encoded = _encoded(rows, target, features, dataset.columns or Columns(), task)
@@ -89,9 +89,9 @@ def _encoded(all_: Rows, target: str, features: Sequence[str], columns: Columns,
             continue
         column = flat(table[name], name)
         if name in columns.numeric or (name not in columns.categorical and is_numeric(column)):
-            numeric[name] = numbers(column, name)
+            numeric[name] = numbers(column, name, all_.where)
         else:
-            categorical[name] = _category_column(column, name, declared=name in columns.categorical)
+            categorical[name] = _category_column(column, name, all_.where, declared=name in columns.categorical)
     if not numeric and not categorical:
         raise invalid("no column is left to learn from: list fewer columns under spec.dataset.columns.ignore")
     codes = {name: codes_of(column) for name, column in categorical.items()}
@@ -118,12 +118,12 @@ def _identities(values: Floats, texts: Sequence[pa.ChunkedArray]) -> list[bytes]
     return [row.tobytes() + text.encode() for row, text in zip(numbers, joined.to_pylist(), strict=True)]
 
 
-def _category_column(column: pa.ChunkedArray, name: str, *, declared: bool) -> pa.ChunkedArray:
+def _category_column(column: pa.ChunkedArray, name: str, where: Where, *, declared: bool) -> pa.ChunkedArray:
     text = text_of(column)
     slip = mistyped(text) if not declared else None
     if slip is not None:
         raise invalid(
-            f"{row_of(slip)} has {text[slip].as_py()!r} in the column {name}, whose other values are numbers: "
+            f"{where(slip)} has {text[slip].as_py()!r} in the column {name}, whose other values are numbers: "
             f"{CATEGORICAL}"
         )
     count = pc.count_distinct(text).as_py()
