@@ -15,7 +15,7 @@ from velodrome.spec import Dataset
 from velodrome.text import counted
 from velodrome_runner.data.contents import Contents, SampleSource, whole
 from velodrome_runner.data.format import Format
-from velodrome_runner.data.loading import FILE_FOLDERS, open_contents, open_format, read
+from velodrome_runner.data.loading import FILE_FOLDERS, open_format, opened, read
 
 _CHUNK = 256  # samples that are decoded at once
 _MOST_NAMES = 20
@@ -56,7 +56,7 @@ def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -
     contents = read(dataset, folder, task=task)
     for source in contents.splits.values():
         _read_all(source)
-    facts = open_contents(dataset, folder=folder, seed=0, task=task).facts
+    facts = opened(contents, dataset, seed=0).facts
     return {
         "kind": contents.kind,
         "shape": list(contents.schema.shape),
@@ -82,8 +82,8 @@ def _prepared(dataset: Dataset, folder: Path) -> str | None:
 
     root = _root(kind, place_of(dataset, folder))
     (root / MANIFEST).unlink(missing_ok=True)
-    opened: Format = open_format(dataset, folder)
-    entries: Any = opened
+    found: Format = open_format(dataset, folder)
+    entries: Any = found
     return str(write_manifest(root, [entry for each in entries.entries().values() for entry in each]))
 
 
