@@ -5,6 +5,10 @@ MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# Compiling what it imports takes a process of PyTorch 2 s of CPU and more: compiled modules are kept, also on machines that
+# ask Python not to.
+unexport PYTHONDONTWRITEBYTECODE
+
 ARGS ?=
 
 BIN := .venv/bin

@@ -19,9 +19,10 @@ Each part prints its figure beside a peer of the same run:
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from velodrome.spec import BenchmarkJob, Model
 from velodrome_runner import data, models, preprocessing, tasks
 from velodrome_runner.data.files import read_files
 from velodrome_runner.energy import EnergyMeter, energy_meter
+from velodrome_runner.log import first_line
 from velodrome_runner.measuring import be_deterministic
 from velodrome_runner.peak import Unmeasurable
 from velodrome_runner.precision import round_products, supported
@@ -389,6 +391,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="the time after which no further part begins")
     parser.add_argument("--data", type=Path, help="the folder with cifar-10-batches-py")
     arguments = parser.parse_args()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS refuses to be deterministic
     if not torch.cuda.is_available():
         print("no GPU")
         return 0
@@ -396,14 +399,25 @@ def main() -> int:
     print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, CUDA {torch.version.cuda}")
     be_deterministic(False)
     round_products("float32")
-    began = time.monotonic()
-    for part in (*PARTS, with_files(arguments.data or locate_home().data)):
-        if time.monotonic() - began > arguments.seconds:
-            print(f"{part.__name__}: left out, {arguments.seconds:.0f} s are over")
+    parts = (*PARTS, with_files(arguments.data or locate_home().data))
+    return 0 if ran(parts, device, Scale(), arguments.seconds) else 1
+
+
+def ran(parts: Iterable[Part], device: torch.device, scale: Scale, seconds: float) -> bool:
+    """Runs those parts that begin within so many seconds. Whether none failed: one that does ends no other."""
+    began, whole = time.monotonic(), True
+    for part in parts:
+        if time.monotonic() - began > seconds:
+            print(f"{part.__name__}: left out, {seconds:.0f} s are over")
             continue
-        part(device, Scale())
-        torch.cuda.empty_cache()
-    return 0
+        try:
+            part(device, scale)
+        except Exception as error:  # what torch or a driver raises on this GPU is what the part found
+            whole = False
+            print(f"{part.__name__}: FAILED: {type(error).__name__}: {first_line(error)}")
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    return whole
 
 
 if __name__ == "__main__":

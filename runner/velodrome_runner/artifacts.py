@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, cast
@@ -12,11 +14,13 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor, nn
 
+from velodrome.errors import ConfigurationError
 from velodrome.results.records import KeptFile
 from velodrome_runner.log import complain, first_line
 from velodrome_runner.publish import flush_folder
 
 WEIGHTS = "weights.pt"
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 def write_torch(path: Path, value: Any) -> tuple[str, int]:
@@ -40,6 +44,27 @@ def write_torch(path: Path, value: Any) -> tuple[str, int]:
         raise
     flushed(partial, path)
     return hashed.sha256.hexdigest(), hashed.bytes
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder for files, and writes into it. A full disk passes, because it may have room later.
+
+    Raises:
+        ConfigurationError: the rights or the file system forbid it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in _FORBIDDEN:
+            return
+        who = f"user {os.geteuid()} or group {os.getegid()}"
+        raise ConfigurationError(
+            f"spec.artifacts: files can't be kept in {folder} ({error.strerror}): let {who} write there; on a cluster, "
+            "to the volume of spec.artifacts.claimName",
+            "ArtifactsUnwritable",
+        ) from error
 
 
 def keep_weights(model: nn.Module, folder: Path) -> KeptFile:

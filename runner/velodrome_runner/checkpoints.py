@@ -8,16 +8,17 @@ last checkpoint as it was. `progress` says how far training has come since, so t
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import os
 import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, NonNegativeInt, TypeAdapter
 
 from velodrome import keys
 from velodrome.results.records import Checkpointing, Resumption
@@ -28,9 +29,11 @@ from velodrome_runner.publish import write_durably
 # A change of what a checkpoint holds makes older ones unreadable.
 FORMAT = 1
 _PROGRESS = struct.Struct("<Qd")
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # A step takes microseconds in small models, and writing takes one: progress is noted no more often than this.
 _NOTE_SECONDS = 0.05
 _MOST_RESUMPTIONS = 1000
+_MOST_STEPS = 2**53
 _MOST_MANIFEST_BYTES = 1024 * 1024
 
 
@@ -41,38 +44,37 @@ class _Manifest:
     identity: Mapping[str, str]
     machine: str
     attempt: str
-    steps: int = 0
-    seconds: float = 0.0
+    steps: NonNegativeInt = 0
+    seconds: _Seconds = 0.0
     file: str = ""
     sha256: str = ""
-    saved: int = 0
-    saving: float = 0.0
+    saved: NonNegativeInt = 0
+    saving: _Seconds = 0.0
     moved: bool = False
     resumed: tuple[Resumption, ...] = ()
 
     def text(self) -> str:
-        return json.dumps(
-            {name: getattr(self, name) for name in self.__slots__ if name != "resumed"}
-            | {keys.CHECKPOINT_STEPS: self.steps, "resumed": [each.model_dump(mode="json") for each in self.resumed]}
-        )
+        """As executors read it: they look at `keys.CHECKPOINT_STEPS`."""
+        return _MANIFEST.dump_json(self).decode()
 
     @classmethod
     def read(cls, path: Path) -> _Manifest | None:
         """The manifest there; None where there is none.
 
         Raises:
-            ValueError, TypeError, OSError: it can't be read, or is no manifest.
+            ValueError, OSError: it can't be read, or is no manifest.
         """
         try:
             with path.open("rb") as file:
-                found = json.loads(file.read(_MOST_MANIFEST_BYTES))
+                manifest = _MANIFEST.validate_json(file.read(_MOST_MANIFEST_BYTES))
         except FileNotFoundError:
             return None
-        resumed = tuple(Resumption.model_validate(each) for each in found.pop("resumed"))
-        manifest = cls(**found, resumed=resumed)
-        if Path(manifest.file).name != manifest.file or not isinstance(manifest.identity, dict):
+        if Path(manifest.file).name != manifest.file:
             raise ValueError("it names a file of another folder")
         return manifest
+
+
+_MANIFEST = TypeAdapter(_Manifest)
 
 
 class _DamagedError(Exception):
@@ -109,7 +111,7 @@ class Checkpoints:
         if self.folder is None:
             return None
         fresh = _Manifest({**self.identity, "format": str(FORMAT)}, self.machine, self.attempt)
-        self._last = self.clock()
+        self._last, self._manifest = self.clock(), fresh
         state: dict[str, Any] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -126,9 +128,8 @@ class Checkpoints:
             write_durably(self.folder / keys.CHECKPOINT_FILE, fresh.text())
             self._sweep()
             self._begin_noting()
-        except OSError as error:
+        except OSError as error:  # a disk may be full for a while, so the next checkpoint is tried nevertheless
             self._say(f"checkpoints can't be kept in {self.folder}: {error.strerror or error}")
-            self.folder = None
         return state
 
     def due(self, steps: int, seconds: float) -> bool:
@@ -149,6 +150,7 @@ class Checkpoints:
         begin = self.clock()
         name = f"checkpoint-{steps}-{self.attempt[-40:]}.pt"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             sha256, _ = write_torch(self.folder / name, dict(state))
             self._prove(self.folder / name)
             made = replace(manifest, steps=steps, seconds=seconds, file=name, sha256=sha256, saved=manifest.saved + 1)
@@ -169,6 +171,8 @@ class Checkpoints:
         self._manifest = made
         if manifest.file and manifest.file != name:
             self._remove(manifest.file)
+        if self._progress is None:
+            self._begin_noting()
         self._note(steps, seconds)
         self._last = self.clock()
 
@@ -198,7 +202,7 @@ class Checkpoints:
         assert self.folder is not None
         try:
             found = _Manifest.read(self.folder / keys.CHECKPOINT_FILE)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except ValueError:
             self._say(f"{keys.CHECKPOINT_FILE} is cut or damaged, so training starts again")
             return None
         if found is None or dict(found.identity) == dict(fresh.identity):
@@ -240,9 +244,10 @@ class Checkpoints:
     def _lost(self) -> tuple[int, float]:
         assert self.folder is not None
         try:
-            return _PROGRESS.unpack((self.folder / "progress").read_bytes()[: _PROGRESS.size])
+            steps, seconds = _PROGRESS.unpack((self.folder / "progress").read_bytes()[: _PROGRESS.size])
         except (OSError, struct.error):
             return 0, 0.0
+        return (steps, seconds) if steps < _MOST_STEPS and math.isfinite(seconds) else (0, 0.0)
 
     def _begin_noting(self) -> None:
         assert self.folder is not None

@@ -14,6 +14,7 @@ from velodrome.plan import Plan, Trial, times_inference
 from velodrome.results.bounds import TEXT_LIMIT
 from velodrome.results.records import TrialResult
 from velodrome_runner import causes, interruption
+from velodrome_runner.artifacts import check_writable
 from velodrome_runner.checkpoints import forget
 from velodrome_runner.data.fetching import FULL
 from velodrome_runner.instructions import stopping
@@ -54,6 +55,8 @@ def run(
         failure: Failure | None = None
         reporter("Starting", None)
         try:
+            if plan.job.spec.artifacts is not None and settings.ranks.leads:
+                check_writable(settings.kept(trial.index))
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             measured = measure(
                 trial,

@@ -131,6 +131,7 @@ def settings(at: Layout) -> dict[str, str]:
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": False,  # some kernels have only version 1 of control groups
         "failSwapOn": False,
+        "syncFrequency": "10s",  # a changed Secret reaches its pods six times as soon as by default
         "clusterDomain": "cluster.local",
         "clusterDNS": [GATEWAY],
         "tlsCertFile": f"{at.pki}/kubelet.crt",

@@ -14,6 +14,7 @@ import yaml
 from sklearn.datasets import load_digits
 
 from tests.e2e.conftest import ROOT, Kube, uid_of
+from tests.e2e.volumes import bound
 
 _DATA = Path("/var/tmp/velodrome-datasets")  # noqa: S108 - what the volume of this test shows
 
@@ -56,7 +57,9 @@ def claim(installed: Kube) -> Iterator[str]:
     if installed.cluster.has_volumes:
         pytest.skip("this cluster's volumes can't be filled from here")
     _write_mnist(_DATA / "mnist")
-    installed("apply", "-f", "-", stdin=yaml.safe_dump_all(_volume("velodrome-datasets", "datasets")))
+    installed(
+        "apply", "-f", "-", stdin=yaml.safe_dump_all(bound("velodrome-datasets", "datasets", _DATA, "ReadOnlyMany"))
+    )
     yield "datasets"
     installed("delete", "persistentvolumeclaim", "datasets", "--wait=false")
     installed("delete", "persistentvolume", "velodrome-datasets", "--wait=false")
@@ -103,32 +106,3 @@ def _write_mnist(root: Path) -> None:
             array = np.ascontiguousarray(values, dtype=np.uint8)
             head = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
             (raw / f"{kind}-{name}-ubyte").write_bytes(head + array.tobytes())
-
-
-def _volume(volume: str, claim: str) -> list[dict[str, Any]]:
-    size = {"storage": "1Gi"}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": volume},
-            "spec": {
-                "capacity": size,
-                "accessModes": ["ReadOnlyMany"],
-                "storageClassName": "",
-                "claimRef": {"namespace": "default", "name": claim},
-                "hostPath": {"path": str(_DATA), "type": "Directory"},
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": claim, "namespace": "default"},
-            "spec": {
-                "accessModes": ["ReadOnlyMany"],
-                "storageClassName": "",
-                "volumeName": volume,
-                "resources": {"requests": size},
-            },
-        },
-    ]

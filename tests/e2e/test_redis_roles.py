@@ -26,7 +26,7 @@ pytestmark = pytest.mark.smoke
 
 NAMESPACE = "velodrome"
 SLOW = "import time\ntime.sleep(6)\n"
-OUTLASTING = 26  # slow trials, one at a time, take longer than a change of passwords
+OUTLASTING = 10  # slow trials, one at a time, take longer than a change of passwords
 
 
 def secret(kube: Kube) -> dict[str, str]:
@@ -120,7 +120,7 @@ def test_passwords_change_under_a_race(with_users: Kube, name: str, own_image: s
         return int(with_users.get("bmj", name).get("status", {}).get("trials", {}).get("succeeded", 0))
 
     with_users.wait("the first result", lambda: done() > 0, 240)
-    output = velodrome(with_users, "rotate", "--cluster", "--grace", "150")
+    output = velodrome(with_users, "rotate", "--cluster", "--grace", "45")
     assert output.count("the password before counts no more") == 3
     seen = done()
     with_users.wait("results after the change", lambda: done() > seen or done() == OUTLASTING, 240)

@@ -111,7 +111,7 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
     "language": (nothing, {"budget": {"maxEpochs": 2}}, 0.0),
     "detection": (shapes, {"budget": {"maxEpochs": 6}}, 0.2),
     "segmentation": (shape_masks, {}, 0.32),  # the background alone is worth 0.22
-    "sequences": (vowels, {"budget": {"maxEpochs": 12}}, 0.6),
+    "sequences": (vowels, {"budget": {"maxEpochs": 6}}, 0.6),
     "audio": (said, {"budget": {"maxEpochs": 4}}, 0.9),
     "imagefolder": (pictures, {"budget": {"maxEpochs": 4}}, 0.5),
     "imagenet": (imagenet, {"budget": {"maxEpochs": 3}}, 0.3),

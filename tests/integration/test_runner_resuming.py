@@ -146,6 +146,20 @@ def test_a_trial_that_is_killed_20_times_ends_with_the_weights_of_an_undisturbed
     assert {"peak_memory_bytes", "cpu_seconds"} <= found.unavailable.keys()
 
 
+def test_a_folder_that_can_not_be_written_fails_the_trial_before_it_reads_data(tmp_path: Path, warm: Process) -> None:
+    folder = tmp_path / "job"
+    write_job(folder, {"maxEpochs": 1})
+    (folder / "kept").touch()  # where a folder should be: who is root may write in every folder
+    attempt, _ = started(folder, warm, "unwritable")
+    assert attempt.end() == keys.EXIT_CONFIGURATION, attempt.log
+    found = attempt.spooled
+    assert (found.outcome, found.reason) == ("Failed", "ArtifactsUnwritable")
+    assert found.message is not None
+    assert found.message.startswith(f"spec.artifacts: files can't be kept in {folder / 'kept'}")
+    assert "write there" in found.message
+    assert found.dataset is None
+
+
 def test_a_race_goes_on_with_a_killed_trial_as_long_as_it_comes_further(track: Track) -> None:
     finish = track.race(job(), script={0: ["saved:5", "saved:9", "succeed"], 1: ["saved:5", "saved:5"], 2: ["kill"]})
     assert (finish.succeeded, finish.failed) == (2, 2)

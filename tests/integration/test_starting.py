@@ -26,7 +26,8 @@ def test_a_table_is_raced_from_the_first_command(tmp_path: Path) -> None:
 
     velodrome("init", "--csv", "customers.csv", "--target", "churned")
     job = tmp_path / "job.yaml"
-    job.write_text(job.read_text().replace("maxEpochs: 15", "maxEpochs: 2").replace("repeats: 5", "repeats: 1"))
+    written = job.read_text().replace("maxEpochs: 15", "maxEpochs: 2").replace("repeats: 5", "repeats: 1")
+    job.write_text(written.replace("\nspec:\n", "\nspec:\n  evaluation: {inference: {minRunSeconds: 0.05}}\n"))
     assert "mlp: " in velodrome("validate", "--deep", "job.yaml")
     first = velodrome("run", "job.yaml")
     assert "customers: 2 of 2 trials succeeded." in first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -75,8 +76,24 @@ def test_cifar_10_is_left_out_where_its_files_are_not(tmp_path: Path, capsys: py
     assert f"CIFAR-10: left out: CIFAR10 is not whole in {tmp_path}" in capsys.readouterr().out
 
 
+def test_a_part_that_fails_is_told_and_ends_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("no kernel image\nis available")
+
+    def fine(*_: object) -> None:
+        sys.stdout.write("fine\n")
+
+    assert not gpu.ran([failing, fine], CPU, TINY, 60.0)
+    assert capsys.readouterr().out == "failing: FAILED: RuntimeError: no kernel image\nfine\n"
+    assert gpu.ran([fine], CPU, TINY, 60.0)
+    assert gpu.ran([failing], CPU, TINY, -1.0)
+
+
 def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is set back afterwards
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     monkeypatch.setattr(sys, "argv", ["gpu.py"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu.main() == 0
     assert capsys.readouterr().out == "no GPU\n"
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"

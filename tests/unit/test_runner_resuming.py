@@ -7,6 +7,7 @@ import errno
 import json
 import random
 import shutil
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,14 @@ def no_manifest_at_all(folder: Path) -> None:
     (folder / keys.CHECKPOINT_FILE).write_text("[1]")
 
 
+def words_for_numbers(folder: Path) -> None:
+    manifest(folder, steps="nine", saving=None)
+
+
+def lists_in_lists(folder: Path) -> None:
+    (folder / keys.CHECKPOINT_FILE).write_text("[" * 100_000)
+
+
 def of_another_folder(folder: Path) -> None:
     (path,) = folder.glob("checkpoint-*.pt")
     shutil.copy(path, folder.parent / "outside.pt")
@@ -301,6 +310,8 @@ class Runs:
         (of_other_code, "the checkpoint is of another code, so training starts again"),
         (half_a_manifest, "is cut or damaged"),
         (no_manifest_at_all, "is cut or damaged"),
+        (words_for_numbers, "is cut or damaged"),
+        (lists_in_lists, "is cut or damaged"),
         (of_another_folder, "is cut or damaged"),
         (a_program, "holds more than tensors"),
     ],
@@ -351,7 +362,31 @@ def test_a_folder_that_can_not_be_written_costs_no_training(tmp_path: Path) -> N
     told = kept.told()
     assert told is not None
     assert told.problem is not None
-    assert "checkpoints can't be kept in" in told.problem
+    assert "could not be saved: Not a directory" in told.problem
+
+
+def test_a_folder_that_could_not_be_written_when_training_began_is_tried_again(tmp_path: Path) -> None:
+    lost_at(tmp_path / "0", CONFIG, step=5)
+    (tmp_path / "0").rename(tmp_path / "aside")
+    (tmp_path / "0").write_text("")
+    kept = started(tmp_path / "0", "next")
+    assert kept.restored() is None
+    assert "checkpoints can't be kept in" in kept.problem
+    assert kept.due(1, 0.1)
+    kept.save(1, 0.1, {"place": 1})
+    (tmp_path / "0").unlink()
+    kept.save(2, 0.2, {"place": 2})
+    assert kept.told().saved == 1  # type: ignore[union-attr]
+    assert started(tmp_path / "0", "last").restored() == {"place": 2}
+
+
+def test_a_place_that_is_no_number_is_left_out_of_what_was_lost(tmp_path: Path) -> None:
+    lost_at(tmp_path, CONFIG, step=5)
+    (tmp_path / "progress").write_bytes(struct.pack("<Qd", 2**64 - 1, float("nan")))
+    kept = started(tmp_path, "next")
+    assert kept.restored() is not None
+    (lost,) = kept.told().resumed  # type: ignore[union-attr]
+    assert (lost.repeated_steps, lost.lost_seconds) == (0, 0.0)
 
 
 def test_a_model_whose_state_is_no_plain_data_trains_without_them(tmp_path: Path) -> None:

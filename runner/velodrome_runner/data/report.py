@@ -13,7 +13,7 @@ from velodrome import keys
 from velodrome.errors import VelodromeError
 from velodrome.spec import Dataset
 from velodrome.text import counted
-from velodrome_runner.data.contents import Contents, SampleSource, whole
+from velodrome_runner.data.contents import Contents, Held, SampleSource, whole
 from velodrome_runner.data.format import Format
 from velodrome_runner.data.loading import FILE_FOLDERS, open_format, opened, read
 
@@ -97,6 +97,8 @@ def _root(kind: str, place: Path) -> Path:
 
 
 def _read_all(source: SampleSource) -> None:
+    if isinstance(source, Held):
+        return
     for indices in torch.arange(len(source)).split(_CHUNK):
         source.take(indices)
 
