@@ -1,6 +1,6 @@
 """Measures training speed on files, tables and sequences, beside the loops that people write for them.
 
-    python benchmarks/bench_peers.py [--case jpeg|table|sequences] [--seconds 20] [--workers 2] [--threads 1] [--cpu]
+    python benchmarks/bench_peers.py [--case jpeg|table|sequences|documents] [--seconds 20] [--workers 2] [--cpu]
 
 Each pass is one epoch of the same model, optimizer, batch size and samples. Passes of all sides take turns: peer, ours,
 peer, ours. Making batches is timed, evaluation is not. A ratio is that of the medians, with the quartiles of the ratios
@@ -14,12 +14,16 @@ of single rounds. Every case runs until its `--seconds` are used, three rounds a
   TensorDataset, and beside a loop that takes rows by a permutation.
 - `sequences`: a GRU over sequences of about equal lengths and of very unequal ones, which the runner puts into batches
   by length. The peers shuffle, and pad to the longest of the batch or of the data. A packed one skips padding.
+- `documents`: 5,000 texts of 3 to 120 words, one of 10,000, and means of embeddings. The peers are the runner's own
+  loop over texts that are kept padded to the longest, and a shuffled loop over the same. It also shows the memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
+import json
 import multiprocessing
 import os
 import statistics
@@ -47,6 +51,7 @@ from velodrome_runner import data, models, preprocessing, tasks, threads
 from velodrome_runner.data.format import contents_of
 from velodrome_runner.data.image_files import decoded
 from velodrome_runner.data.loading import open_format
+from velodrome_runner.inputs.base import PackedInputs, taken, trimmed
 from velodrome_runner.training import train
 from velodrome_runner.uncompiled import spare_the_compiler
 
@@ -85,10 +90,10 @@ def prepared(contents: data.Contents, config: TrialConfig, **options: Any) -> pr
     return preprocessing.prepare(contents, task, **options)
 
 
-def network(ready: preprocessing.Prepared, name: str, **args: Any) -> nn.Module:
-    """The model for these data, with the same weights each time."""
+def network(ready: preprocessing.Prepared, name: str, *, of: data.Kind | None = None, **args: Any) -> nn.Module:
+    """The model for these data, which are `of` this kind, with the same weights each time."""
     torch.manual_seed(0)
-    told = {**ready.task.told, **ready.task.transform.told}
+    told = {"kind": of, **ready.task.told, **ready.task.transform.told}
     model = Model.model_validate({"name": name, "args": args})
     return models.build(model, shape=ready.task.transform.shape, dropout=0.0, **told)
 
@@ -338,11 +343,9 @@ def of_lengths(name: str, lengths: Tensor, seconds: float, clock: Clock) -> None
     splits = {"train": data.Memory(every), "test": data.Memory(every.take(torch.arange(32)))}
     schema = data.Schema((channels, longest), tuple(map(str, range(CLASSES))), equal=False)
     ready = prepared(data.Contents("sequences", splits, schema, "sha256:" + "0" * 64), config)
-    split = ready.train
-    assert isinstance(split, preprocessing.ReadySplit)
-    assert isinstance(split.inputs, Mapping)
+    whole = padded_inputs(ready.train)
     # Steps first, as pad_sequence and batch_first take them.
-    series = [each[:, :length].T.contiguous() for each, length in zip(split.inputs["values"], lengths, strict=True)]
+    series = [each[:, :length].T.contiguous() for each, length in zip(whole["values"], lengths, strict=True)]
     items = list(zip(series, labels, strict=True))
 
     def padded(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -351,7 +354,7 @@ def of_lengths(name: str, lengths: Tensor, seconds: float, clock: Clock) -> None
         return pad_sequence(list(steps), batch_first=True).transpose(1, 2), each, torch.stack(targets)
 
     by_batch: Any = DataLoader(items, batch, shuffle=True, collate_fn=padded)  # type: ignore[arg-type]
-    by_data = DataLoader(TensorDataset(split.inputs["values"], lengths, labels), batch, shuffle=True)
+    by_data = DataLoader(TensorDataset(whole["values"], lengths, labels), batch, shuffle=True)
     shown = partial(theirs, model=partial(network, ready, "velodrome/gru", hidden=64), clock=clock)
     peers = {
         "padded to the batch's longest, packed": (shown(partial(iter, by_batch), call=_packed), 1.5),
@@ -370,7 +373,62 @@ def _packed(model: nn.Module, inputs: Any) -> Tensor:
     return output
 
 
-CASES = {"jpeg": jpeg, "table": table, "sequences": sequences}
+def padded_inputs(split: object) -> Mapping[str, Tensor]:
+    """The inputs of a whole split, padded to the longest of them."""
+    assert isinstance(split, preprocessing.ReadySplit)
+    assert isinstance(split.inputs, PackedInputs)
+    found = taken(split.inputs, torch.arange(len(split)))
+    assert isinstance(found, Mapping)
+    return found
+
+
+# Texts with labels
+
+
+def documents(given: argparse.Namespace, clock: Clock) -> None:
+    """Short texts and a long one, as the runner keeps them and padded to the longest."""
+    batch, longest = 32, 10_000
+    random = np.random.default_rng(0)
+    lengths = random.integers(3, 120, given.documents)
+    lengths[0] = longest
+    fields = {"format": "Documents", "text": "text", "target": "label", "splits": {"column": "part"}}
+    given_data = {"name": "made", "source": {"path": "texts.jsonl"}, **fields}
+    entries = [{"name": "one", "model": {"name": "velodrome/embeddingbag"}}]
+    config = configured(batch, dataset=given_data, entries=entries, preprocessing={"maxLength": longest})
+    with tempfile.TemporaryDirectory() as name:
+        with (Path(name) / "texts.jsonl").open("w", encoding="utf-8") as file:
+            for number, length in enumerate(lengths):
+                text = " ".join(f"w{word}" for word in random.integers(0, 20_000, length))
+                part = "test" if number % 10 == 9 else "train"
+                file.write(f"{json.dumps({'text': text, 'label': f'c{number % CLASSES}', 'part': part})}\n")
+        contents = contents_of(open_format(Dataset.model_validate(given_data), Path(name)))
+    ready = prepared(contents, config, in_memory=True)
+    model = partial(network, ready, "velodrome/embeddingbag", of="documents")
+    whole = padded_inputs(ready.train)
+    targets = ready.train.targets
+    padded = dataclasses.replace(ready, train=preprocessing.ReadySplit(whole, targets))
+
+    def permuted() -> Iterator[tuple[Any, ...]]:
+        for chosen in torch.randperm(len(targets)).split(batch):
+            inputs = trimmed(whole, whole["lengths"][chosen])
+            yield inputs["tokens"][chosen], inputs["lengths"][chosen], targets[chosen]
+
+    call: Any = lambda module, inputs: module(*inputs)  # noqa: E731 - an argument
+    peers = {
+        "the same loop, texts padded in memory": (ours(padded, config, model, clock), 1.0),
+        "shuffled, texts padded in memory": (theirs(permuted, model, call, clock), None),
+    }
+    title = f"{len(targets):,} texts of 3 to 120 words and one of {longest:,}, embeddings, batches of {batch}"
+    race(title, ours(ready, config, model, clock), peers, given.seconds)
+    assert isinstance(ready.train, preprocessing.ReadySplit)
+    assert isinstance(ready.train.inputs, PackedInputs)
+    kept = (contents.splits["train"].nbytes, ready.train.inputs.rows.nbytes)
+    before = (len(targets) * (4 * longest + 16), sum(each.nbytes for each in whole.values()))
+    for what, now, then in zip(("as read", "as inputs"), kept, before, strict=True):
+        print(f"  memory {what}: {now / 2**20:.1f} MiB, padded {then / 2**20:.1f} MiB: {then / now:.0f} x")
+
+
+CASES = {"jpeg": jpeg, "table": table, "sequences": sequences, "documents": documents}
 
 
 def main() -> None:
@@ -383,6 +441,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--series", type=int, default=270)
+    parser.add_argument("--documents", type=int, default=5000)
     parser.add_argument("--cpu", action="store_true", help="seconds of CPU, of the workers too: for a busy machine")
     given = parser.parse_args()
     threads.use(given.threads)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from velodrome.errors import ConfigurationError
 from velodrome_runner.data import Contents, Samples, SampleSource
 from velodrome_runner.data.stream import Stream, way
-from velodrome_runner.inputs.base import Inputs, View, copied, repeated, split, taken, trimmed
+from velodrome_runner.inputs.base import Inputs, PackedInputs, View, copied, repeated, split, taken, trimmed
 from velodrome_runner.memory import fits
 from velodrome_runner.ranks import ALONE, Ranks
 from velodrome_runner.tasks.base import Batch, Task
@@ -24,7 +24,7 @@ SplitName = Literal["train", "validation", "test"]
 class ReadySplit:
     """A split as a model takes it, on the device: training images before their augmentation."""
 
-    inputs: Inputs
+    inputs: Inputs | PackedInputs
     targets: Tensor
 
     def __len__(self) -> int:
@@ -160,8 +160,11 @@ class Prepared:
 
     def _sequence_lengths(self, samples: ReadySplit | SampleSource) -> Tensor | None:
         """The lengths of these sequences, if the model takes lengths: then short batches need less time."""
+        inputs: Inputs
         if isinstance(samples, ReadySplit):
-            inputs: Inputs = samples.inputs
+            if isinstance(samples.inputs, PackedInputs):
+                return samples.inputs.lengths
+            inputs = samples.inputs
         elif samples.lengths is None:
             return None
         else:
@@ -172,9 +175,12 @@ class Prepared:
         self, samples: ReadySplit | SampleSource, batch_size: int, name: str, order: Tensor | None
     ) -> Iterator[Batch]:
         if isinstance(samples, ReadySplit):
+            if order is None and isinstance(samples.inputs, PackedInputs):
+                order = torch.arange(len(samples))
             if order is not None:
                 yield from self._taken(samples, order.split(batch_size))
                 return
+            assert not isinstance(samples.inputs, PackedInputs)
             pairs = zip(split(samples.inputs, batch_size), samples.targets.split(batch_size), strict=True)
             # A copy of each batch: a model may change its inputs in place, and the next epoch needs them as they were.
             yield from (Batch(copied(inputs), targets) for inputs, targets in pairs)
@@ -235,7 +241,10 @@ def bucketed(batches: Sequence[Tensor], lengths: Tensor, generator: torch.Genera
 
 
 def _viewed(part: ReadySplit | SampleSource, view: View) -> ReadySplit | SampleSource:
-    return ReadySplit(view(part.inputs), part.targets) if isinstance(part, ReadySplit) else part
+    if not isinstance(part, ReadySplit):
+        return part
+    inputs = part.inputs
+    return replace(part, inputs=inputs.shown(view) if isinstance(inputs, PackedInputs) else view(inputs))
 
 
 def _own(generator: torch.Generator, rank: int) -> torch.Generator:

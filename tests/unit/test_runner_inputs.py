@@ -17,6 +17,7 @@ from velodrome_runner import tasks
 from velodrome_runner.data import Contents, Memory, Samples, Schema
 from velodrome_runner.evaluation import measured, of_split
 from velodrome_runner.inputs import sequences as sequence_inputs
+from velodrome_runner.inputs.base import PackedInputs, taken
 from velodrome_runner.inputs.sequences import Statistics
 from velodrome_runner.models import build
 from velodrome_runner.preprocessing import Prepared, ReadySplit, bucketed, prepare
@@ -76,7 +77,7 @@ def prepared(contents: Contents, task: str = "regression", **fields: Any) -> Pre
 
 def inputs(part: object) -> Any:
     assert isinstance(part, ReadySplit)
-    return part.inputs
+    return taken(part.inputs, torch.arange(len(part))) if isinstance(part.inputs, PackedInputs) else part.inputs
 
 
 def raw(contents: Contents, name: str, field: str = "numeric") -> np.ndarray[Any, Any]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from velodrome_runner.data.contents import (
     Contents,
+    Held,
     Kind,
     Memory,
     Part,
     Samples,
     SampleSource,
     Schema,
+    Unpadded,
     images,
     part,
+    steps,
     whole,
 )
 from velodrome_runner.data.loading import OpenedData, libraries, open_contents
@@ -19,6 +22,7 @@ from velodrome_runner.data.samples import Raw, Split, content_digest
 
 __all__ = [
     "Contents",
+    "Held",
     "Kind",
     "Memory",
     "OpenedData",
@@ -28,10 +32,12 @@ __all__ = [
     "Samples",
     "Schema",
     "Split",
+    "Unpadded",
     "content_digest",
     "images",
     "libraries",
     "open_contents",
     "part",
+    "steps",
     "whole",
 ]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from velodrome.vocabulary import DataKind
+from velodrome_runner.data.ragged import Ragged
 
 Kind = DataKind
+# A name, the shape of a tensor, and the tensor in pieces along its first axis.
+Named = tuple[str, tuple[int, ...], Iterator[Tensor]]
+
+_DIGESTED = 2**20  # values that are padded at a time for a digest
+_GATHERED = 2**22  # values that are read at a time, to be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +28,14 @@ class Samples:
     `inputs` has, by kind:
 
     - images: `images` (n, channels, height, width) uint8;
-    - sequences: `values` (n, channels, longest) float32, 0 after each sequence's end, and `lengths` (n,) int64;
+    - sequences: `values` (n, channels, length of the longest of them, or more) float32, 0 after each sequence's end,
+      and `lengths` (n,) int64;
     - table: `numeric` (n, p) float64 with NaN for a missing value, and `categorical` (n, q) int64, which are positions
       in the column's categories, -1 for a missing value;
     - text: `tokens` (n, window) int64, which are positions in the vocabulary;
     - scenes and masks: `images` (n, channels, height, width) uint8;
-    - documents: `tokens` (n, longest) int32, which are positions among all words, 0 after a text's end, and `lengths`
-      (n,) int64.
+    - documents: `tokens` (n, length of the longest of them) int32, which are positions among all words, 0 after a
+      text's end, and `lengths` (n,) int64.
 
     `targets` are labels (n,) int64, values (n,) float64, the next tokens (n, window) int64, boxes (n, most, 8)
     float64 (`velodrome_runner.data.scenes`), or the label of each pixel (n, height, width) uint8.
@@ -107,6 +115,60 @@ class Memory:
         """The samples at those indices, in that order."""
         return self.samples.take(indices)
 
+    def tensors(self) -> Iterator[Named]:
+        """All tensors by the order of their names, the targets last."""
+        for name, tensor in (*sorted(self.samples.inputs.items()), ("targets", self.targets)):
+            yield name, tuple(tensor.shape), iter((tensor,))
+
+
+@dataclass(frozen=True, slots=True)
+class Unpadded:
+    """A source of sequences or documents of unequal lengths, all in memory, which keeps no padding.
+
+    `rows` has the steps of each sample, with its channels if there are some, and `field` is what `Samples` calls them.
+    `longest` is the length of the longest sample of the whole data set.
+    """
+
+    field: str
+    rows: Ragged
+    targets: Tensor
+    longest: int
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def lengths(self) -> Tensor:
+        """The length of each sample."""
+        return self.rows.lengths
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the samples take."""
+        return self.rows.nbytes + self.targets.nbytes
+
+    def take(self, indices: Tensor) -> Samples:
+        """The samples at those indices, in that order, padded to the longest of them."""
+        values, lengths = self.rows.padded(indices)
+        return Samples({self.field: values, "lengths": lengths}, self.targets[indices])
+
+    def tensors(self) -> Iterator[Named]:
+        """As `Memory.tensors`, and as if each sample were padded to the longest of the data set."""
+        shape = (len(self), *self.rows.flat.shape[1:], self.longest)
+        yield "lengths", (len(self),), iter((self.lengths,))
+        yield self.field, shape, self._padded()
+        yield "targets", tuple(self.targets.shape), iter((self.targets,))
+
+    def _padded(self) -> Iterator[Tensor]:
+        size = self.longest * self.rows.flat[0].numel()
+        for indices in torch.arange(len(self)).split(max(1, _DIGESTED // max(size, 1))):
+            values, _ = self.rows.padded(indices)
+            yield functional.pad(values, (0, self.longest - values.shape[-1]))
+
+
+# What is in memory.
+Held = Memory | Unpadded
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -140,12 +202,33 @@ class Part:
 
 def part(source: SampleSource, indices: Tensor) -> SampleSource:
     """The samples of a source at those indices, in that order; copied only if they are in memory."""
-    return Memory(source.take(indices)) if isinstance(source, Memory) else Part(source, indices)
+    if isinstance(source, Memory):
+        return Memory(source.take(indices))
+    if isinstance(source, Unpadded):
+        return replace(source, rows=source.rows.chosen(indices), targets=source.targets[indices])
+    return Part(source, indices)
 
 
 def whole(source: SampleSource) -> Samples:
     """All samples of a source. The caller has made sure that they fit in memory."""
     return source.samples if isinstance(source, Memory) else source.take(torch.arange(len(source)))
+
+
+def kept(source: SampleSource, longest: int) -> Held:
+    """All samples of a source in memory, read now. `longest` is the length of the longest of all splits."""
+    lengths = source.lengths
+    if lengths is None or bool((lengths == longest).all()):
+        return Memory(whole(source))
+    size = max(1, _GATHERED // longest)
+    return Unpadded("values", Ragged.joined(steps(source, "values", size), lengths), source.targets, longest)
+
+
+def steps(source: SampleSource, field_: str, size: int, most: int | None = None) -> Iterator[Tensor]:
+    """The steps of all samples, or the first `most` of each: (steps, *) of `size` samples at a time."""
+    for indices in torch.arange(len(source)).split(size):
+        samples = source.take(indices)
+        values = samples.inputs[field_][..., :most].movedim(-1, 1)
+        yield values[torch.arange(values.shape[1]) < samples.inputs["lengths"][:, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +280,7 @@ class Contents:
 
 def in_memory(contents: Contents) -> bool:
     """Whether all samples of all splits are in memory."""
-    return all(isinstance(source, Memory) for source in contents.splits.values())
+    return all(isinstance(source, Held) for source in contents.splits.values())
 
 
 def images(pixels: Tensor, labels: Tensor) -> Memory:
@@ -205,10 +288,10 @@ def images(pixels: Tensor, labels: Tensor) -> Memory:
     return Memory(Samples({"images": pixels}, labels))
 
 
-def sequences(each: Sequence[Tensor], targets: Tensor) -> Samples:
-    """Sequences (channels, length) float32 with their targets (n,), padded with zeros to the longest."""
-    lengths = torch.tensor([len(sequence[0]) for sequence in each])
-    values = torch.zeros(len(each), len(each[0]), int(lengths.max()))
-    for row, sequence in enumerate(each):
-        values[row, :, : sequence.shape[1]] = sequence
-    return Samples({"values": values, "lengths": lengths}, targets)
+def sequences(pieces: Iterable[Tensor], lengths: Tensor, targets: Tensor) -> Held:
+    """A source in memory of sequences of these lengths (n,), whose steps come in pieces (steps, channels) float32."""
+    rows, longest = Ragged.joined(pieces, lengths), int(lengths.max())
+    if bool((lengths < longest).any()):
+        return Unpadded("values", rows, targets, longest)
+    values = rows.flat[: rows.steps].unflatten(0, (len(lengths), longest)).transpose(1, 2).contiguous()
+    return Memory(Samples({"values": values, "lengths": lengths}, targets))

@@ -9,24 +9,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from array import array
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
 from velodrome.spec import Dataset, DatasetSplits
 from velodrome.vocabulary import MOST_WORDS
 from velodrome_runner.data.columns import flat, targets_of, text_of
-from velodrome_runner.data.contents import Memory, Samples, Schema
+from velodrome_runner.data.contents import Held, Schema, Unpadded
 from velodrome_runner.data.format import Description, InMemory, corrupt, divided, invalid, samples_digest
+from velodrome_runner.data.ragged import Ragged
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
 from velodrome_runner.data.table_files import Rows, named, read_csv, read_rows
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _LINES = ".jsonl"
+_ROWS_AT_ONCE = 2**14  # rows that are Python's objects at a time
+_WORDS_AT_ONCE = 2**20  # words whose numbers are replaced at a time
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape of JSON for one of the two halves of a character
 
 
@@ -38,7 +45,7 @@ class LabelledTexts(InMemory):
         """The digest of all samples, with the words themselves."""
         schema = self.description.schema
         named_ = replace(schema, categorical={"words": schema.tokens}, tokens=())
-        return samples_digest("documents", named_, {name: part.samples for name, part in self.parts.items()})
+        return samples_digest("documents", named_, self.parts)
 
 
 def read_documents(dataset: Dataset, place: Path) -> LabelledTexts:
@@ -51,51 +58,76 @@ def read_documents(dataset: Dataset, place: Path) -> LabelledTexts:
     rows = read_rows(_read, place, splits, "Documents")
     named(rows.table, [name for name in (text, target, splits.column, splits.group) if name], place)
     where = _where(rows)
-    column = text_of(flat(rows.table[text], text)).to_pylist()
-    words = [_words(given, at, text, where) for at, given in enumerate(column)]
-    labels = text_of(flat(rows.table[target], target))
-    targets, classes = targets_of(labels, target, "classification", where)
+    texts, labels = text_of(flat(rows.table[text], text)), text_of(flat(rows.table[target], target))
     groups = None if splits.group is None else text_of(rows.table[splits.group]).to_pylist()
-    names = rows.names
+    coder, names = _Coder(), rows.names
+    identities = _coded(coder, (_words(given, at, text, where) for at, given in enumerate(_each(texts))), labels)
+    if splits.fractions is not None and groups is None:
+        names = by_fractions(identities, splits.fractions)
+    deque(identities, maxlen=0)  # the words are counted as they go by
+    targets, classes = targets_of(labels, target, "classification", where)
     if splits.column is not None:
         names = by_column(text_of(rows.table[splits.column]).to_pylist(), splits.column, where)
-    if splits.fractions is not None:
-        pairs = zip(words, labels.to_pylist(), strict=True)
-        own = [f"{' '.join(each)}\x1f{label}".encode() for each, label in pairs]
-        names = by_fractions(own if groups is None else [str(group).encode() for group in groups], splits.fractions)
+    if splits.fractions is not None and groups is not None:
+        names = by_fractions([str(group).encode() for group in groups], splits.fractions)
     numbered: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if groups is not None and splits.group is not None:
         numbered = numbered_groups(groups, names, splits.group)
-    inputs, known = _coded(words)
-    shape = (inputs["tokens"].shape[1],)
-    equal = bool((inputs["lengths"] == shape[0]).all())
-    schema = Schema(shape, classes, target=target, equal=equal, tokens=known)
-    parts = divided(Memory(Samples(inputs, targets)), names)
-    memories = {name: source for name, source in parts.items() if isinstance(source, Memory)}
-    return LabelledTexts(Description("documents", schema, *numbered), memories)
+    coded, known = coder.coded()
+    longest = int(coded.lengths.max())
+    equal = bool((coded.lengths == longest).all())
+    schema = Schema((longest,), classes, target=target, equal=equal, tokens=known)
+    pool = Unpadded("tokens", coded, targets, longest)
+    parts = {name: source for name, source in divided(pool, names).items() if isinstance(source, Held)}
+    return LabelledTexts(Description("documents", schema, *numbered), parts)
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text."""
-    return _WORD.findall(text.lower())
+def words_of(text: str, most: int | None = None) -> list[str]:
+    """The words of a text, or the first `most` of them."""
+    return [found.group() for found in islice(_WORD.finditer(text.lower()), most)]
 
 
 def _words(text: str | None, row: int, column: str, where: Callable[[int], str]) -> list[str]:
-    found = [] if text is None else words_of(text)
+    found = [] if text is None else words_of(text, MOST_WORDS)
     if not found:
         raise invalid(f"{where(row)} has no word in the column {column}: write a text, or remove the row")
-    return found[:MOST_WORDS]
+    return found
 
 
-def _coded(words: list[list[str]]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """The words by their numbers (n, longest), 0 behind a text's end, and the lengths (n,); and all words, sorted."""
-    known = tuple(sorted({word for each in words for word in each}))
-    numbers = {word: number for number, word in enumerate(known)}
-    lengths = torch.tensor([len(each) for each in words])
-    tokens = torch.zeros(len(words), int(lengths.max()), dtype=torch.int32)
-    for row, each in enumerate(words):
-        tokens[row, : len(each)] = torch.tensor([numbers[word] for word in each], dtype=torch.int32)
-    return {"tokens": tokens, "lengths": lengths}, known
+class _Coder:
+    """The words of texts by their numbers, of 4 bytes each, in the order in which the words first came."""
+
+    def __init__(self) -> None:
+        self.numbers: defaultdict[str, int] = defaultdict()
+        self.numbers.default_factory = self.numbers.__len__
+        self.codes, self.lengths = array("i"), array("q")
+
+    def add(self, words: list[str]) -> None:
+        """Takes in one more text."""
+        self.codes.extend(map(self.numbers.__getitem__, words))
+        self.lengths.append(len(words))
+
+    def coded(self) -> tuple[Ragged, tuple[str, ...]]:
+        """All texts, whose words have the numbers of their places among all words, sorted; and these words."""
+        known = tuple(sorted(self.numbers))
+        places = np.empty(len(known), dtype=np.int32)
+        places[[self.numbers[word] for word in known]] = np.arange(len(known), dtype=np.int32)
+        codes, lengths = np.frombuffer(self.codes, dtype=np.int32), torch.tensor(self.lengths)
+        pieces = (codes[at : at + _WORDS_AT_ONCE] for at in range(0, len(codes), _WORDS_AT_ONCE))
+        return Ragged.joined((torch.from_numpy(places[piece]) for piece in pieces), lengths), known
+
+
+def _coded(coder: _Coder, words: Iterable[list[str]], labels: pa.ChunkedArray) -> Iterator[bytes]:
+    """Takes the words of each text in, and gives what makes the text and its label one sample."""
+    for each, label in zip(words, _each(labels), strict=True):
+        coder.add(each)
+        yield f"{' '.join(each)}\x1f{label}".encode()
+
+
+def _each(column: pa.ChunkedArray) -> Iterator[str | None]:
+    """The values of a column as Python's strings, of which few are in memory at a time."""
+    for at in range(0, len(column), _ROWS_AT_ONCE):
+        yield from column.slice(at, _ROWS_AT_ONCE).to_pylist()
 
 
 def _read(path: Path) -> pa.Table:
@@ -105,12 +137,18 @@ def _read(path: Path) -> pa.Table:
 def _read_lines(path: Path) -> pa.Table:
     """JSON Lines: an object a line, whose fields are columns of text. A field that a line lacks is missing."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            lines = ((at, line) for at, line in enumerate(file, start=1) if line.strip())
+            tables = [_table(path, block) for block in iter(lambda: list(islice(lines, _ROWS_AT_ONCE)), [])]
     except OSError as error:
         raise corrupt(f"{path} can't be read ({error.strerror}): get it again") from error
-    rows = [_object(path, at, line) for at, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
-    if not rows:
+    if not tables:
         raise corrupt(f'{path} is empty: write an object a line, such as {{"text": …, "label": …}}')
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _table(path: Path, lines: list[tuple[int, bytes]]) -> pa.Table:
+    rows = [_object(path, at, line) for at, line in lines]
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.data.contents import Contents, Kind, Memory, Samples, SampleSource, Schema, part
+from velodrome_runner.data.contents import Contents, Held, Kind, Samples, SampleSource, Schema, part
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class InMemory:
     """A format whose splits have been read. Its digest is of the tensors: see `samples_digest`."""
 
     description: Description
-    parts: Mapping[str, Memory]
+    parts: Mapping[str, Held]
 
     def describe(self) -> Description:
         """What a sample is."""
@@ -65,8 +65,7 @@ class InMemory:
 
     def digest(self) -> str:
         """The digest of all samples of all splits."""
-        samples = {name: memory.samples for name, memory in self.parts.items()}
-        return samples_digest(self.description.kind, self.description.schema, samples)
+        return samples_digest(self.description.kind, self.description.schema, self.parts)
 
     def sample(self, split: str, index: int) -> Samples:
         """One sample of a split."""
@@ -86,8 +85,11 @@ def contents_of(format_: Format) -> Contents:
     )
 
 
-def samples_digest(kind: Kind, schema: Schema, splits: Mapping[str, Samples]) -> str:
+def samples_digest(kind: Kind, schema: Schema, splits: Mapping[str, Held]) -> str:
     """The digest of samples in memory, which does not depend on how and where they are stored.
+
+    Samples of unequal lengths count as if they were padded with zeros to the longest of all; no more than a few of them
+    are padded at a time.
 
     The SHA-256 covers JSON of what a sample is, and then each split in the order train, validation, test: its name, and
     for each tensor in the order of the names (the targets last) the name, the sizes as little-endian 64-bit integers
@@ -104,12 +106,12 @@ def samples_digest(kind: Kind, schema: Schema, splits: Mapping[str, Samples]) ->
     for name in ("train", "validation", "test"):
         if name in splits:
             hasher.update(name.encode("ascii"))
-            samples = splits[name]
-            for label, tensor in (*sorted(samples.inputs.items()), ("targets", samples.targets)):
-                values = tensor.contiguous().numpy()
+            for label, shape, pieces in splits[name].tensors():
                 hasher.update(label.encode("ascii"))
-                hasher.update(torch.tensor(values.shape, dtype=torch.int64).numpy().astype("<i8").tobytes())
-                hasher.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
+                hasher.update(torch.tensor(shape, dtype=torch.int64).numpy().astype("<i8").tobytes())
+                for piece in pieces:
+                    values = piece.contiguous().numpy()
+                    hasher.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
     return f"sha256:{hasher.hexdigest()}"
 
 

@@ -53,7 +53,9 @@ class Items:
     @property
     def nbytes(self) -> int:
         """Bytes of all samples in memory."""
-        size = {"images": 1, "sequences": 4, "table": 8}[self.kind]
+        if self.lengths is not None:
+            return 4 * self.shape[0] * int(self.lengths.sum()) + 16 * len(self)
+        size = {"images": 1, "table": 8}[self.kind]
         return len(self) * (size * int(np.prod(self.shape)) + 8)
 
     def take(self, indices: Tensor) -> Samples:
@@ -67,10 +69,10 @@ class Items:
         if self.kind == "table":
             none = torch.empty(len(found), 0, dtype=torch.int64)
             return Samples({"numeric": _stacked(found, self.shape, torch.float64), "categorical": none}, targets)
-        values = torch.zeros(len(found), *self.shape)
+        lengths = torch.tensor([value.shape[1] for value in found], dtype=torch.int64)
+        values = torch.zeros(len(found), self.shape[0], int(lengths.max()) if found else 0)
         for row, value in enumerate(found):
             values[row, :, : value.shape[1]] = value
-        lengths = torch.tensor([value.shape[1] for value in found], dtype=torch.int64)
         return Samples({"values": values, "lengths": lengths}, targets)
 
 

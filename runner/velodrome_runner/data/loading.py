@@ -14,7 +14,7 @@ from velodrome.spec import Dataset, Source
 from velodrome.text import line
 from velodrome.vocabulary import BUNDLED, FORMATS
 from velodrome_runner.data.checks import check
-from velodrome_runner.data.contents import Contents, Memory, Schema, images, in_memory, whole
+from velodrome_runner.data.contents import Contents, Memory, Schema, images, in_memory, kept, whole
 from velodrome_runner.data.digits import read_digits
 from velodrome_runner.data.fetching import FULL
 from velodrome_runner.data.format import Format, contents_of, corrupt
@@ -48,7 +48,11 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
             DatasetTooSmall.
         TrialFailed: with reason DatasetDownloadFailed, if a requested download failed.
     """
-    contents = read(dataset, folder, task=task)
+    return opened(read(dataset, folder, task=task), dataset, seed)
+
+
+def opened(contents: Contents, dataset: Dataset, seed: int) -> OpenedData:
+    """A data set for one trial, of what `read` gave. Raises as `open_contents` does."""
     if dataset.digest is not None and dataset.digest != contents.digest:
         raise ConfigurationError(
             f"{dataset.name} has the digest {contents.digest}, but spec.dataset.digest pins {dataset.digest}: use the "
@@ -106,6 +110,9 @@ def _held(contents: Contents, dataset: Dataset) -> Contents:
     size = sum(source.nbytes for source in contents.splits.values())
     if not fits(_BYTES_AND_FLOATS * size, torch.device("cpu")):
         return contents
+    if contents.kind == "sequences":
+        longest = contents.schema.shape[-1]
+        return contents.with_splits(**{name: kept(source, longest) for name, source in contents.splits.items()})
     read = whole
     if (dataset.format or dataset.name) in IMAGE_FOLDERS:
         from velodrome_runner.data.image_files import decoded_whole as read

@@ -18,7 +18,7 @@ import torch
 from velodrome.spec import Columns, Dataset, DatasetSplits
 from velodrome.text import counted
 from velodrome_runner.data.columns import flat, is_numeric, numbers, pointed, targets_of, text_of
-from velodrome_runner.data.contents import Memory, Schema, sequences
+from velodrome_runner.data.contents import Held, Schema, sequences
 from velodrome_runner.data.format import Description, InMemory, divided, invalid
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
 from velodrome_runner.data.table_files import Rows, named, read_csv, read_rows
@@ -70,23 +70,23 @@ def read_sequence_csv(dataset: Dataset, place: Path, *, task: str | None = None)
     values = _values(cut, channels)
     labels = _constant(cut, target, "target")
     targets, classes = targets_of(pa.chunked_array([labels]), target, task, lambda at: cut.where(int(cut.first[at])))
-    each = np.split(values[cut.order], np.cumsum(cut.lengths)[:-1])
-    pool = sequences([torch.from_numpy(part.T) for part in each], targets)
+    values = values[cut.order]
+    pool = sequences([torch.from_numpy(values)], torch.from_numpy(cut.lengths), targets)
     groups = None if splits.group is None else _constant(cut, splits.group, "group").to_pylist()
     names = [rows.names[row] for row in cut.first] if rows.names else []
     if splits.column is not None:
         given = _constant(cut, splits.column, "split").to_pylist()
         names = by_column(given, splits.column, lambda at: cut.where(int(cut.first[at])))
     if splits.fractions is not None:
+        each = np.split(values, np.cumsum(cut.lengths)[:-1])
         names = by_fractions(_identities(groups, each, labels.to_pylist()), splits.fractions)
     numbered: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if groups is not None and splits.group is not None:
         numbered = numbered_groups(groups, names, splits.group)
     shape = (len(channels), int(cut.lengths.max()))
     schema = Schema(shape, classes, numeric=tuple(channels), target=target, equal=bool((cut.lengths == shape[1]).all()))
-    parts = divided(Memory(pool), names)
-    memories = {name: source for name, source in parts.items() if isinstance(source, Memory)}
-    return InMemory(Description("sequences", schema, *numbered), memories)
+    parts = {name: source for name, source in divided(pool, names).items() if isinstance(source, Held)}
+    return InMemory(Description("sequences", schema, *numbered), parts)
 
 
 def _identities(groups: list[str] | None, each: list[Any], labels: list[str]) -> list[bytes]:

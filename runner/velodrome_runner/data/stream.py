@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
-from velodrome_runner.data.contents import Memory, Part, Samples, SampleSource
+from velodrome_runner.data.contents import Held, Part, Samples, SampleSource
 
 _SHARED_MEMORY = Path("/dev/shm")  # where POSIX shared memory is on Linux # noqa: S108 # nosec B108
 _AHEAD = 2  # batches that each worker makes before they are asked for
@@ -51,6 +51,8 @@ def way(source: SampleSource, batch_size: int, *, cpus: int, shared_bytes: float
         return Way(0)
     workers = max(1, min(cpus, -(-len(source) // batch_size)))
     batch = source.nbytes * batch_size // max(len(source), 1)
+    if source.lengths is not None:  # a batch is padded to its longest sequence
+        batch = int(batch * int(source.lengths.max()) / float(source.lengths.double().mean()))
     # Each worker's batches, one that it is making, one that is in use, and one that is being pinned.
     needed = batch * (workers * (_AHEAD + 1) + 2)
     free = shared_memory_free() if shared_bytes is None else shared_bytes
@@ -168,7 +170,7 @@ def _samples(batch: Any) -> Samples:
 
 
 def _is_in_memory(source: SampleSource) -> bool:
-    return isinstance(source, Memory) or (isinstance(source, Part) and _is_in_memory(source.source))
+    return isinstance(source, Held) or (isinstance(source, Part) and _is_in_memory(source.source))
 
 
 def _megabytes(size: float) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset
-from velodrome_runner.data.contents import Memory, Schema, sequences
+from velodrome_runner.data.contents import Held, Schema, sequences
 from velodrome_runner.data.format import Description, InMemory, corrupt, divided, invalid, missing
 from velodrome_runner.data.splitting import by_fractions
 
@@ -62,9 +62,8 @@ def read_time_series(dataset: Dataset, place: Path) -> InMemory:
         names += [split] * len(file.series)
     series = [each for file in files for each in file.series]
     targets = torch.cat([file.targets for file in files])
-    samples = sequences(series, targets)
-    lengths, longest = samples.inputs["lengths"], samples.inputs["values"].shape[2]
-    pool = Memory(samples)
+    lengths = torch.tensor([each.shape[1] for each in series])
+    pool = sequences((each.T for each in series), lengths, targets)
     if dataset.splits is not None and dataset.splits.fractions is not None:
         names = by_fractions(
             (
@@ -73,12 +72,11 @@ def read_time_series(dataset: Dataset, place: Path) -> InMemory:
             ),
             dataset.splits.fractions,
         )
+    longest = int(lengths.max())
     equal = bool((lengths == longest).all())
     schema = Schema((series[0].shape[0], longest), files[0].header.classes, target="class", equal=equal)
-    parts = divided(pool, names)
-    return InMemory(
-        Description("sequences", schema), {name: each for name, each in parts.items() if isinstance(each, Memory)}
-    )
+    parts = {name: source for name, source in divided(pool, names).items() if isinstance(source, Held)}
+    return InMemory(Description("sequences", schema), parts)
 
 
 def read_ts(path: Path) -> _File:

@@ -5,18 +5,53 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from velodrome.vocabulary import DataKind
 from velodrome_runner.augmentation import Mixing
-from velodrome_runner.data import Memory, Part, Samples, SampleSource
+from velodrome_runner.data import Held, Memory, Part, Samples, SampleSource
+from velodrome_runner.data.ragged import Ragged
 
 # One tensor, which is the model's only argument, or tensors by the names of its parameters.
 Inputs = Tensor | Mapping[str, Tensor]
 View = Callable[[Inputs], Inputs]
+
+
+def _unchanged(inputs: Inputs) -> Inputs:
+    return inputs
+
+
+@dataclass(frozen=True, slots=True)
+class PackedInputs:
+    """The inputs of samples of unequal lengths on the device, without padding. `view` is what a model gets of them."""
+
+    field: str
+    rows: Ragged
+    view: View = _unchanged
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """The length of each sample, if the model takes lengths."""
+        shown = self.view(dict.fromkeys((self.field, "lengths"), self.rows.lengths))
+        return None if isinstance(shown, Tensor) else shown.get("lengths")
+
+    def shown(self, view: View) -> PackedInputs:
+        """The same inputs for a model with this view."""
+        return replace(self, view=view)
+
+    def taken(self, indices: Tensor) -> Inputs:
+        """The samples at those indices, in that order, padded as the model needs it."""
+        values, lengths = self.rows.padded(indices)
+        return self.view({self.field: values, "lengths": lengths})
+
 
 # Number of samples to convert at once, so that reading a large data set needs little more memory than the result.
 CHUNK = 4096
@@ -63,7 +98,7 @@ class Transform(ABC):
         """What turns inputs into those that this model's forward takes."""
         return _unchanged
 
-    def whole(self, source: SampleSource, *, training: bool = False) -> Inputs:
+    def whole(self, source: SampleSource, *, training: bool = False) -> Inputs | PackedInputs:
         """The inputs of all samples of a source, which fit on the device."""
         parts = [self(samples, training=training) for samples in chunks(source, self.at_once)]
         if isinstance(parts[0], Tensor):
@@ -84,13 +119,15 @@ def chunks(source: SampleSource, size: int = CHUNK) -> Iterator[Samples]:
 
 def few_of(train: SampleSource) -> SampleSource:
     """The samples that statistics come from: all of those in memory."""
-    if isinstance(train, Memory) or len(train) <= FITTED:
+    if isinstance(train, Held) or len(train) <= FITTED:
         return train
     return Part(train, torch.arange(FITTED) * len(train) // FITTED)
 
 
-def taken(inputs: Inputs, indices: Tensor) -> Inputs:
+def taken(inputs: Inputs | PackedInputs, indices: Tensor) -> Inputs:
     """The samples at those indices, in that order."""
+    if isinstance(inputs, PackedInputs):
+        return inputs.taken(indices)
     if isinstance(inputs, Tensor):
         return _rows(inputs, indices)
     if "lengths" in inputs:
@@ -158,14 +195,18 @@ def parameters(model: nn.Module) -> tuple[str, ...]:
     return tuple(inspect.signature(model.forward).parameters)
 
 
-def with_lengths(model: nn.Module, values: str) -> View:
-    """Of inputs with those names and `lengths`, what a forward takes: both, or the values as its only argument."""
+def with_lengths(model: nn.Module, values: str, longest: int) -> View:
+    """Of inputs with those names and `lengths`, what a forward takes: both, or the values as its only argument.
+
+    The only argument is padded to `longest`, because nothing else tells such a model where a sample ends.
+    """
     names = parameters(model)
     if "lengths" not in names:
-        return lambda inputs: inputs[values]  # type: ignore[index]  # these inputs have names
+        return lambda inputs: _as_long(inputs[values], longest)  # type: ignore[index]  # these inputs have names
     first = next(name for name in names if name != "lengths")
     return lambda inputs: {first: inputs[values], "lengths": inputs["lengths"]}  # type: ignore[index]  # as above
 
 
-def _unchanged(inputs: Inputs) -> Inputs:
-    return inputs
+def _as_long(values: Tensor, longest: int) -> Tensor:
+    short = longest - values.shape[-1]
+    return functional.pad(values, (0, short)) if short > 0 else values

@@ -6,33 +6,30 @@ channel's mean, and padding is 0 after the normalisation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from velodrome.spec import Preprocessing
-from velodrome_runner.data import Samples, SampleSource, Schema
-from velodrome_runner.inputs.base import CHUNK, Transform, View, chunks, few_of, with_lengths
+from velodrome_runner.data import SampleSource, Schema
+from velodrome_runner.inputs.base import CHUNK, few_of
+from velodrome_runner.inputs.varying import Varying, inside
 
 _VALUES_AT_ONCE = 2**23  # of sequences that are converted or looked at, each of 8 bytes
 
 
-class Sequences(Transform):
-    """Converts sequences to `values` (n, channels, longest) float32 and their `lengths` (n,) int64.
-
-    All sequences are padded to the longest of the data set; batches that a model with `lengths` gets are shorter.
-    """
+class Sequences(Varying):
+    """Converts sequences to `values` (n, channels, longest of them) float32 and their `lengths` (n,) int64."""
 
     kind = "sequences"
+    field = "values"
 
     def __init__(
         self, fitted: Fitted, longest: int, *, equal: bool, device: torch.device, samples: int | None = None
     ) -> None:
         """`equal`: all sequences have the same length. `samples`: how many were looked at, where those are not all."""
-        self.mean, self.shift, self.scale = (each.view(1, -1, 1).to(device) for each in fitted)
+        self.mean, self.shift, self.scale = (each.to(device) for each in fitted)
         self.longest = longest
         self.at_once = _at_once(len(fitted.mean) * longest)
         self.fitted = samples
@@ -47,42 +44,27 @@ class Sequences(Transform):
         """Learns the statistics of each channel."""
         channels, longest = schema.shape
         few, statistics = few_of(train), Statistics(channels)
-        for part in chunks(few, _at_once(channels * longest)):
-            # (channels, positions), NaN outside a sequence and where a value is missing.
-            statistics.add(_inside(part).permute(1, 0, 2).flatten(1).double())
+        for values in inside(few, cls.field, longest, _at_once(channels * longest)):
+            statistics.add(values.T.contiguous().double())
         scaling = (preprocessing.scaling or "StandardScaler") if preprocessing.normalize else None
         samples = len(few) if len(few) < len(train) else None
         return cls(statistics.fitted(scaling), longest, equal=schema.equal, device=device, samples=samples)
 
-    def __call__(self, samples: Samples, *, training: bool = False) -> Mapping[str, Tensor]:  # noqa: ARG002
-        values = samples.inputs["values"].to(self.device, non_blocking=True).double()
-        lengths = samples.inputs["lengths"].to(self.device, non_blocking=True)
+    @property
+    def step_bytes(self) -> int:
+        """Bytes of the channels of one step."""
+        return 4 * len(self.mean)
+
+    def convert(self, values: Tensor) -> Tensor:
+        """Steps (…, channels) without missing values, and normalised."""
+        values = values.double()
         known = torch.where(values.isnan(), self.mean, values)
-        normalised = ((known - self.shift) / self.scale).masked_fill(_outside(values, lengths), 0.0).float()
-        return {"values": functional.pad(normalised, (0, self.longest - values.shape[2])), "lengths": lengths}
-
-    def view(self, model: nn.Module) -> View:
-        """`model(values)`, or `model(values, lengths=lengths)` for a forward with a parameter of that name."""
-        return with_lengths(model, "values")
-
-    def nbytes(self, source: SampleSource) -> int:
-        return len(source) * (4 * int(self.shape[0]) * self.longest + 8)
+        return ((known - self.shift) / self.scale).float()
 
 
 def _at_once(values: int) -> int:
     """How many sequences of so many values are converted at once."""
     return max(1, min(CHUNK, _VALUES_AT_ONCE // max(values, 1)))
-
-
-def _inside(samples: Samples) -> Tensor:
-    """The values (n, channels, longest), NaN after each sequence's end."""
-    values = samples.inputs["values"]
-    return values.masked_fill(_outside(values, samples.inputs["lengths"]), torch.nan)
-
-
-def _outside(values: Tensor, lengths: Tensor) -> Tensor:
-    """A mask (n, 1, longest) of the positions after each sequence's end."""
-    return (torch.arange(values.shape[2], device=values.device) >= lengths[:, None])[:, None, :]
 
 
 class Fitted(NamedTuple):
