@@ -14,10 +14,24 @@ from PIL import Image, ImageOps
 from pycocotools import mask as masks
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from tests.unit.test_runner_scenes import SIDE, Document, box, coco, digest, job, picture, refusal, voc, voc_xml
+from tests.unit.test_runner_scenes import (
+    SIDE,
+    Document,
+    annotated,
+    box,
+    coco,
+    digest,
+    job,
+    picture,
+    refusal,
+    voc,
+    voc_xml,
+)
 from velodrome_runner.data import loading, whole
 from velodrome_runner.data.coco_areas import area_problem, mask_area
 from velodrome_runner.data.loading import read
+from velodrome_runner.data.manifest import MANIFEST
+from velodrome_runner.data.report import report
 from velodrome_runner.data.scenes import BOX, LABEL, SCALE
 
 Change = Callable[[Document], object]
@@ -65,6 +79,11 @@ def with_a_category_above(document: Document) -> None:
     document["categories"].insert(0, {"id": 0, "name": "things", "supercategory": "none"})
 
 
+def with_a_background(document: Document) -> None:
+    """As LabelMe's own script lists it first."""
+    document["categories"].insert(0, {"id": 0, "name": "_background_", "supercategory": None})
+
+
 def with_masks(document: Document) -> None:
     """Polygons, runs, runs in COCO's short form, and none; and what CVAT and Label Studio add."""
     for at, each in enumerate(document["annotations"]):
@@ -99,9 +118,9 @@ def with_backslashes(document: Document) -> None:
     "change",
     [
         with_ids(float), with_ids(str), with_ids("{:08}".format), with_names, from_0_with_holes,
-        with_a_category_above, with_masks, with_nulls, with_backslashes,
+        with_a_category_above, with_a_background, with_masks, with_nulls, with_backslashes,
     ],
-    ids=["decimals", "texts", "zeros", "names", "categories", "above", "masks", "nulls", "backslashes"],
+    ids=["decimals", "texts", "zeros", "names", "categories", "above", "background", "masks", "nulls", "backslashes"],
 )  # fmt: skip
 def test_the_same_annotations_in_another_form_are_the_same_data(tmp_path: Path, change: Change) -> None:
     root = coco(tmp_path)
@@ -126,6 +145,17 @@ def test_splits_are_found_by_names_in_capitals(tmp_path: Path) -> None:
         (root / split).rename(root / "images" / name)
         (root / "annotations" / f"instances_{split}.json").rename(root / "annotations" / f"instances_{name}.json")
     assert torch.equal(read(job(), tmp_path).splits["train"].targets, plain)
+
+
+@pytest.mark.parametrize("folder", ["data", "images", "."])
+def test_images_are_found_in_the_folders_that_tools_write(tmp_path: Path, folder: str) -> None:
+    """FiftyOne has labels.json and the folder data; Label Studio result.json and images."""
+    (tmp_path / "street").mkdir()
+    (tmp_path / "street/labels.json").write_text(json.dumps(annotated(20)))
+    for at in range(20):
+        picture(tmp_path / "street" / folder / f"{at}.png", at)
+    found = read(job(splits={"fractions": {"test": 0.4}}), tmp_path)
+    assert sum(map(len, found.splits.values())) == 20
 
 
 @pytest.mark.parametrize("path", ["C:\\street\\1.png", "/data/upload/1.png", "..\\1.png"])
@@ -331,3 +361,23 @@ def test_voc_takes_names_with_spaces_capitals_and_decimals(tmp_path: Path) -> No
     assert rows[:, LABEL].tolist() == [1, 1]
     path.write_text(path.read_text().replace("photo 1", "2012_000001  1"))
     assert "line 2 of" in refusal(tmp_path, "VOC")[1]
+
+
+@pytest.mark.parametrize("form", ["VOC", "COCO"])
+def test_a_manifest_is_written_where_trials_look_for_it(tmp_path: Path, form: str) -> None:
+    """A source can be above the folder of VOC2012, or a file of annotations."""
+    root = voc(tmp_path) if form == "VOC" else coco(tmp_path) / "annotations"
+    given: dict[str, Any] = {}
+    if form == "COCO":
+        for at in range(6):
+            picture(root / "images" / f"{at}.png", at)
+        path = "street/annotations/instances_train2017.json"
+        given = {"source": {"path": path}, "splits": {"fractions": {"test": 0.4}}}
+    for _ in range(2):  # a second one replaces the first
+        report(job(form, **given), tmp_path, task=None, prepare=True)
+        assert (root / MANIFEST).is_file()
+    image = root / ("JPEGImages/2012_000001.jpg" if form == "VOC" else "images/1.png")
+    image.write_bytes(image.read_bytes() + b"0")
+    assert "run `velodrome data prepare` again" in refusal(tmp_path, form, **given)[1]
+    report(job(form, **given), tmp_path, task=None, prepare=True)
+    read(job(form, **given), tmp_path)

@@ -159,8 +159,8 @@ def _wrong(path: Path, error: ValidationError) -> ConfigurationError:
 def _categories(files: Mapping[str, Path], read: Mapping[str, _Annotations]) -> dict[int | str, str]:
     """The name of each category by its id, in the order of the ids; the same in all files.
 
-    A category that is the supercategory of others is no class unless something is annotated with it: some tools list
-    such a one first.
+    A category that is the supercategory of others, or that is called background, is no class unless something is
+    annotated with it: some tools list such a one first.
     """
     found: dict[int | str, str] = {}
     for split, file in read.items():
@@ -182,6 +182,7 @@ def _categories(files: Mapping[str, Path], read: Mapping[str, _Annotations]) -> 
         each.supercategory for file in read.values() for each in file.categories if each.supercategory != each.name
     }
     used = {each.category_id for file in read.values() for each in file.annotations}
+    above |= {name for name in found.values() if name.strip("_").lower() == "background"}
     return {number: name for number, name in found.items() if number in used or name not in above}
 
 
@@ -231,7 +232,7 @@ def _folder(root: Path, path: Path, read: _Annotations) -> str:
             raise invalid(f"{path}: file_name {image.file_name!r} leads out of the folder: write a path below it")
     first, own = _below(read.images[0].file_name), path.parent.relative_to(root)
     name = path.stem.rpartition("_")[2]
-    places = (own, own / "images", Path(name), Path("images", name), Path("images"), Path())
+    places = (own, own / "images", Path(name), Path("images", name), Path("images"), Path("data"), Path())
     tried = dict.fromkeys(place.as_posix() for place in places)
     for folder in tried:
         if (root / folder / first).is_file():

@@ -48,7 +48,11 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
             DatasetTooSmall.
         TrialFailed: with reason DatasetDownloadFailed, if a requested download failed.
     """
-    contents = read(dataset, folder, task=task)
+    return opened(read(dataset, folder, task=task), dataset, seed)
+
+
+def opened(contents: Contents, dataset: Dataset, seed: int) -> OpenedData:
+    """A data set for one trial, of what `read` gave. Raises as `open_contents` does."""
     if dataset.digest is not None and dataset.digest != contents.digest:
         raise ConfigurationError(
             f"{dataset.name} has the digest {contents.digest}, but spec.dataset.digest pins {dataset.digest}: use the "

@@ -15,7 +15,7 @@ from velodrome.spec import Dataset
 from velodrome.text import counted
 from velodrome_runner.data.contents import Contents, Held, SampleSource, whole
 from velodrome_runner.data.format import Format
-from velodrome_runner.data.loading import FILE_FOLDERS, open_contents, open_format, read
+from velodrome_runner.data.loading import FILE_FOLDERS, open_format, opened, read
 
 _CHUNK = 256  # samples that are decoded at once
 _MOST_NAMES = 20
@@ -56,7 +56,7 @@ def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -
     contents = read(dataset, folder, task=task)
     for source in contents.splits.values():
         _read_all(source)
-    facts = open_contents(dataset, folder=folder, seed=0, task=task).facts
+    facts = opened(contents, dataset, seed=0).facts
     return {
         "kind": contents.kind,
         "shape": list(contents.schema.shape),
@@ -74,16 +74,26 @@ def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -
 
 def _prepared(dataset: Dataset, folder: Path) -> str | None:
     """Writes the manifest of a folder of images or sounds anew, and returns its path; None for any other data."""
-    if (dataset.format or dataset.name) not in FILE_FOLDERS:
+    kind = dataset.format or dataset.name
+    if kind not in FILE_FOLDERS:
         return None
     from velodrome_runner.data.loading import place_of
     from velodrome_runner.data.manifest import MANIFEST, write_manifest
 
-    place = place_of(dataset, folder)
-    (place / MANIFEST).unlink(missing_ok=True)
-    opened: Format = open_format(dataset, folder)
-    entries: Any = opened
-    return str(write_manifest(place, [entry for each in entries.entries().values() for entry in each]))
+    root = _root(kind, place_of(dataset, folder))
+    (root / MANIFEST).unlink(missing_ok=True)
+    found: Format = open_format(dataset, folder)
+    entries: Any = found
+    return str(write_manifest(root, [entry for each in entries.entries().values() for entry in each]))
+
+
+def _root(kind: str, place: Path) -> Path:
+    """The folder below which a format has the names of its files, and in which it looks for their manifest."""
+    from velodrome_runner.data.voc_folders import PARTS, root_of
+
+    if kind in PARTS:
+        return root_of(place, PARTS[kind])
+    return place.parent if place.is_file() else place
 
 
 def _read_all(source: SampleSource) -> None:

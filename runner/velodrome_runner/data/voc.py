@@ -26,9 +26,9 @@ from velodrome_runner.data.scenes import (
     refuse_boxes,
     wrong_field,
 )
-from velodrome_runner.data.voc_folders import image_of, names_of, root_of
+from velodrome_runner.data.voc_folders import PARTS, image_of, names_of, root_of
 
-_ANNOTATIONS, _LISTS = "Annotations", "ImageSets/Main"
+_ANNOTATIONS, _LISTS = PARTS["VOC"], "ImageSets/Main"
 _DEPTH = 3  # of the fields: annotation, object, bndbox
 _GROUPS = ("annotation", "object", "size", "bndbox")  # elements that hold fields, and no text
 

@@ -11,6 +11,8 @@ from velodrome_runner.data.format import corrupt, invalid, missing
 from velodrome_runner.data.splitting import shared_out
 
 _IMAGES = "JPEGImages"
+# The folder with the annotations of a format, which tells where all folders are.
+PARTS = {"VOC": "Annotations", "VOCSegmentation": "SegmentationClass"}
 
 
 def root_of(place: Path, part: str) -> Path:

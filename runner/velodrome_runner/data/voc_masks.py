@@ -12,9 +12,9 @@ from velodrome.spec import Dataset
 from velodrome.vocabulary import VOC_CLASSES
 from velodrome_runner.data.class_names import refuse_names
 from velodrome_runner.data.masks import MaskedFolders, MaskedImage, opened_masks
-from velodrome_runner.data.voc_folders import image_of, names_of, root_of
+from velodrome_runner.data.voc_folders import PARTS, image_of, names_of, root_of
 
-_MASKS, _LISTS = "SegmentationClass", "ImageSets/Segmentation"
+_MASKS, _LISTS = PARTS["VOCSegmentation"], "ImageSets/Segmentation"
 
 
 def read_voc_masks(dataset: Dataset, place: Path) -> MaskedFolders:
