@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,11 +31,18 @@ _BYTES = tuple(f"{value:#04x}" for value in range(256))
 _SHARE = 0.1  # of a known text: to validate, and to test
 _CODES = np.dtype("<u4")  # characters as numbers of Unicode
 
-Codes = NDArray[np.int64]
+_LARGEST = 0x110000  # of the characters of Unicode, one more
+_AT_ONCE = 2**22  # tokens that are looked up at a time, each of which needs an index of 8 bytes
+
+Codes = NDArray[np.unsignedinteger[Any]]
+Table = NDArray[Any]
 
 
 class _Stream(NamedTuple):
-    """The tokens of a split as numbers (n,), of Unicode or of bytes; and words for the place that they come from."""
+    """The tokens of a split as numbers (n,), of Unicode or of bytes, and words for the place that they come from.
+
+    A byte takes one, and a character four: not the eight of an index.
+    """
 
     codes: Codes
     where: str
@@ -128,8 +135,8 @@ def _content(path: Path, tokens: Tokens) -> bytes:
 def _codes(contents: Sequence[bytes], tokens: Tokens) -> Codes:
     whole = b"".join(contents)
     if tokens == "bytes":
-        return np.frombuffer(whole, dtype=np.uint8).astype(np.int64)
-    return np.frombuffer(whole.decode().encode("utf-32-le"), dtype=_CODES).astype(np.int64)
+        return np.frombuffer(whole, dtype=np.uint8)
+    return np.frombuffer(whole.decode().encode("utf-32-le"), dtype=_CODES)
 
 
 def _by_position(codes: Codes, where: str, dataset: Dataset) -> dict[str, _Stream]:
@@ -159,7 +166,7 @@ def _text(dataset: Dataset, streams: Mapping[str, _Stream]) -> RunningText:
     tokens, window = dataset.tokens or TOKENS, dataset.window or WINDOW
     for split, stream in streams.items():
         _check_length(stream, split, tokens, window)
-    known = np.arange(256) if tokens == "bytes" else np.unique(streams["train"].codes)
+    known = np.arange(256) if tokens == "bytes" else _occurring(streams["train"].codes)
     if len(known) < 2:
         raise invalid(
             f"the training split of {streams['train'].where} has only the character {chr(known[0])!r}: a model has to "
@@ -168,8 +175,10 @@ def _text(dataset: Dataset, streams: Mapping[str, _Stream]) -> RunningText:
     for split, stream in streams.items():
         _check_known(stream, split, known)
     vocabulary = _BYTES if tokens == "bytes" else tuple(map(chr, known))
+    places = np.zeros(_LARGEST, dtype=np.int32)
+    places[known] = np.arange(len(known), dtype=np.int32)
     parts = {
-        split: Memory(windows(torch.from_numpy(np.searchsorted(known, stream.codes)), window, once=split != "train"))
+        split: Memory(windows(torch.from_numpy(_looked_up(stream.codes, places)), window, once=split != "train"))
         for split, stream in streams.items()
     }
     schema = Schema((window,), None, tokens=vocabulary)
@@ -185,8 +194,26 @@ def _check_length(stream: _Stream, split: str, tokens: Tokens, window: int) -> N
         )
 
 
-def _check_known(stream: _Stream, split: str, known: Codes) -> None:
-    strange = ~np.isin(stream.codes, known)
+def _looked_up(codes: Codes, table: Table) -> Table:
+    """What a table (all codes,) says of each token (n,)."""
+    found = np.empty(len(codes), dtype=table.dtype)
+    for at in range(0, len(codes), _AT_ONCE):
+        found[at : at + _AT_ONCE] = table[codes[at : at + _AT_ONCE]]
+    return found
+
+
+def _occurring(codes: Codes) -> NDArray[np.int64]:
+    """The codes that occur, from small to large."""
+    seen = np.zeros(_LARGEST, dtype=np.bool_)
+    for at in range(0, len(codes), _AT_ONCE):
+        seen[codes[at : at + _AT_ONCE]] = True
+    return np.flatnonzero(seen)
+
+
+def _check_known(stream: _Stream, split: str, known: NDArray[np.int64]) -> None:
+    unknown = np.ones(_LARGEST, dtype=np.bool_)
+    unknown[known] = False
+    strange = _looked_up(stream.codes, unknown)
     if strange.any():
         place = int(strange.argmax())
         code, count = int(stream.codes[place]), len(np.unique(stream.codes[strange]))
@@ -204,7 +231,7 @@ def _digest(streams: Mapping[str, _Stream], tokens: Tokens) -> str:
         if split in streams:
             codes = streams[split].codes
             hasher.update(split.encode("ascii") + len(codes).to_bytes(8, "little"))
-            hasher.update(codes.astype("u1" if tokens == "bytes" else _CODES).tobytes())
+            hasher.update(codes.data)
     return f"sha256:{hasher.hexdigest()}"
 
 
@@ -214,9 +241,11 @@ def windows(stream: Tensor, size: int, *, once: bool) -> Samples:
     `once`: targets that an earlier window has are `IGNORED`.
     """
     last = len(stream) - 1 - size  # where the last window begins
-    starts = torch.tensor([*range(0, last, size), last])
-    places = starts[:, None] + torch.arange(size)
-    targets = stream[places + 1]
-    if once and len(starts) > 1:
-        targets[-1, : int(starts[-2]) + size - last] = IGNORED
-    return Samples({"tokens": stream[places]}, targets)
+    before = -(-last // size)  # windows that lie side by side
+    tokens, targets = (torch.empty(before + 1, size, dtype=torch.int64) for _ in range(2))
+    for each, first in ((tokens, 0), (targets, 1)):
+        each[:-1] = stream[first : first + before * size].view(before, size)
+        each[-1] = stream[first + last : first + last + size]
+    if once and before:
+        targets[-1, : before * size - last] = IGNORED
+    return Samples({"tokens": tokens}, targets)
