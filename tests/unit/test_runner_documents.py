@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -145,6 +146,9 @@ def test_a_text_is_read_up_to_the_declared_length(tmp_path: Path) -> None:
         ("texts.jsonl", '{"text": ' + "[" * 100_000 + "]" * 100_000 + "}", "line 1 of .* is no JSON .*depth"),
         ("texts.jsonl", '{"part": "train", "text": "a", "label": " "}\n{"text": "b", "label": "c"}', "1 .* no value"),
         ("texts.jsonl", '{"part": "train", "text": "a", "label": ""}', "label has no values: fill them in"),
+        ("texts.jsonl", '{"part": "train", "text": "a", "label": NaN}\n{"text": "b", "label": "c"}', "1 .* no value"),
+        ("texts.jsonl", gzip.compress(b"{}"), "texts.jsonl is compressed: unpack it, or call it NAME.jsonl.gz"),
+        ("texts.jsonl.gz", gzip.compress(b"{}" * 99)[:-9], "texts.jsonl.gz can't be read .*: get it again"),
         ("texts.json", '{"part": "train", "text": "a", "label": "b"}', "is JSON: save .* as NAME.jsonl"),
         ("texts.json", '[\n {"part": "train", "text": "a", "label": "b"}]', "texts.json is JSON: save it"),
     ],
@@ -156,6 +160,15 @@ def test_a_file_that_cant_be_used_is_refused_with_the_place(
     with pytest.raises(ConfigurationError, match=message) as refused:
         read(job(name), tmp_path)
     assert refused.value.reason in ("DatasetInvalid", "DatasetCorrupt")
+
+
+def test_packed_lines_are_read_and_told_by_their_rows(tmp_path: Path) -> None:
+    whole_ = (written(tmp_path, lines=True) / "texts.jsonl").read_bytes()
+    (tmp_path / "texts.jsonl.gz").write_bytes(gzip.compress(whole_))
+    assert read(job("texts.jsonl.gz"), tmp_path).digest == read(job("texts.jsonl"), tmp_path).digest
+    (tmp_path / "texts.jsonl.gz").write_bytes(gzip.compress(whole_ + b'{"part": "test", "text": "?", "label": null}'))
+    with pytest.raises(ConfigurationError, match=r"row 9 of .*texts.jsonl.gz has no value in the target column"):
+        read(job("texts.jsonl.gz"), tmp_path)
 
 
 def test_both_halves_of_a_character_are_one_character(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from array import array
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -28,9 +29,10 @@ from velodrome_runner.data.contents import Held, Schema, Unpadded
 from velodrome_runner.data.format import Description, InMemory, corrupt, divided, invalid, samples_digest
 from velodrome_runner.data.ragged import Ragged
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
-from velodrome_runner.data.table_files import JSON_LINES, named, read_csv, read_rows
+from velodrome_runner.data.table_files import JSON_LINES, named, opened, read_csv, read_rows
 
 _WORD = re.compile(r"\w+|[^\w\s]")
+_PACKED = b"\x1f\x8b"  # how a file of gzip begins
 _ROWS_AT_ONCE = 2**14  # rows that are Python's objects at a time
 _WORDS_AT_ONCE = 2**20  # words whose numbers are replaced at a time
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape of JSON for one of the two halves of a character
@@ -130,17 +132,17 @@ def _each(column: pa.ChunkedArray) -> Iterator[str | None]:
 
 
 def _read(path: Path) -> pa.Table:
-    return _read_lines(path) if path.suffix.lower() == JSON_LINES else read_csv(path)
+    return _read_lines(path) if path.name.lower().endswith(JSON_LINES) else read_csv(path)
 
 
 def _read_lines(path: Path) -> pa.Table:
     """JSON Lines: an object a line, whose fields are columns of text. A field that a line lacks is missing."""
     try:
-        with path.open("rb") as file:
+        with opened(path, "rb") as file:
             lines = ((at, line) for at, line in enumerate(file, start=1) if line.strip())
             tables = [_table(path, block) for block in iter(lambda: list(islice(lines, _ROWS_AT_ONCE)), [])]
-    except OSError as error:
-        raise corrupt(f"{path} can't be read ({error.strerror}): get it again") from error
+    except (OSError, EOFError, zlib.error) as error:  # the latter two of a packed file that is not whole
+        raise corrupt(f"{path} can't be read ({error}): get it again") from error
     if not tables:
         raise corrupt(f'{path} is empty: write an object a line, such as {{"text": …, "label": …}}')
     return pa.concat_tables(tables, promote_options="default")
@@ -153,6 +155,8 @@ def _table(path: Path, lines: list[tuple[int, bytes]]) -> pa.Table:
 
 
 def _object(path: Path, line: int, content: bytes) -> dict[str, str | None]:
+    if line == 1 and content.startswith(_PACKED):
+        raise corrupt(f"{path} is compressed: unpack it, or call it NAME.jsonl.gz")
     try:
         found: Any = json.loads(content.decode("utf-8-sig" if line == 1 else "utf-8"))
     except UnicodeDecodeError as error:
@@ -176,7 +180,9 @@ def _whole(value: Any) -> bool:
 
 
 def _plain(value: Any) -> str | None:
-    """A value as text; None for null, and as in CSV for an empty text. Lists and objects are kept as JSON."""
+    """A value as text; None for null and NaN, and as in CSV for an empty text. Lists and objects are kept as JSON."""
+    if value != value:  # noqa: PLR0124 - only NaN differs from itself
+        return None
     if value is None or isinstance(value, str):
         return value if value and not value.isspace() else None
     return json.dumps(value)

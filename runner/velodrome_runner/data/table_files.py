@@ -30,7 +30,7 @@ _FOREIGN = (
     (b"\x1f\x8b", "compressed: unpack it, or call it NAME.csv.gz"),
 )
 _JSON = ('{"', "[{", "[\n", "{\n")  # how files of JSON begin
-JSON_LINES = ".jsonl"
+JSON_LINES = (".jsonl", ".jsonl.gz")
 _SEPARATORS = (",", ";", "\t", "|")
 _BLOCK_BYTES = 64 * 2**20  # a row must fit in a block
 
@@ -52,7 +52,7 @@ class Rows:
         """Words for the place of a row: its line in a CSV file, which is read again, or else its number."""
         for path, count in self.files:
             if row < count:
-                if not self.lines or path.suffix.lower() == JSON_LINES:
+                if not self.lines or path.name.lower().endswith(JSON_LINES):
                     return f"row {row + 1} of {path}"
                 return f"line {_line(path, row)} of {path}"
             row -= count
@@ -169,13 +169,13 @@ def _file(path: Path, kind: str) -> Path:
 
 
 def _suffixes(kind: str) -> tuple[str, ...]:
-    found = {"Parquet": (".parquet",), "Documents": (".csv", ".csv.gz", ".jsonl")}
+    found = {"Parquet": (".parquet",), "Documents": (".csv", ".csv.gz", *JSON_LINES)}
     return found.get(kind, (".csv", ".csv.gz"))
 
 
 def _encoding(path: Path) -> str:
     try:
-        with _opened(path, "rb") as file:
+        with opened(path, "rb") as file:
             start = file.read(4)
     except (OSError, EOFError) as error:
         raise corrupt(f"{path} can't be read ({_short(error)}): get it again") from error
@@ -187,7 +187,7 @@ def _encoding(path: Path) -> str:
     return "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
 
 
-def _opened(path: Path, mode: str, encoding: str | None = None) -> Any:
+def opened(path: Path, mode: str, encoding: str | None = None) -> Any:
     """The file, unpacked by the suffix .gz; text keeps its line ends."""
     newline = None if "b" in mode else ""
     if path.suffix.lower() == ".gz":
@@ -198,7 +198,7 @@ def _opened(path: Path, mode: str, encoding: str | None = None) -> Any:
 def _header(path: Path, encoding: str) -> tuple[list[str], str]:
     """The column names and the separator: the one that cuts the header into the most fields."""
     try:
-        with _opened(path, "rt", "utf-8-sig" if encoding == "utf-8" else encoding) as file:
+        with opened(path, "rt", "utf-8-sig" if encoding == "utf-8" else encoding) as file:
             text = "".join(islice(file, 1))
     except UnicodeError as error:
         raise corrupt(f"{path} is no UTF-8 text ({_short(error)}): save it as UTF-8") from error
@@ -218,7 +218,7 @@ def _line(path: Path, row: int) -> int:
     """The line on which a row of a CSV file begins, from 1; a quoted field may have several lines."""
     encoding = _encoding(path)
     _, separator = _header(path, encoding)
-    with _opened(path, "rt", "utf-8-sig" if encoding == "utf-8" else encoding) as file:
+    with opened(path, "rt", "utf-8-sig" if encoding == "utf-8" else encoding) as file:
         records = csv.reader(file, delimiter=separator)
         begins, count = 1, -1  # the header is no row
         for record in records:
