@@ -113,6 +113,8 @@ DATA_KINDS: Mapping[str, DataKind] = {
 
 # The label of a mask's pixels that do not count. Those below are classes.
 VOID = 255
+# Characters of the name of a class.
+MOST_CLASS_NAME = 128
 # The classes of Pascal VOC, where `spec.dataset.classes` does not name others.
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",

@@ -102,10 +102,9 @@ class Prepared:
         lengths = self._sequence_lengths(self.train)
         if lengths is not None:
             whole = bucketed(whole, lengths.to(order.device), generator)
-        whole = whole[start:]
-        if ranks.size == 1:
-            return self._augmented(whole, generator)
-        return self._augmented(tuple(ranks.share(batch) for batch in whole), _own(generator, ranks.rank))
+        if ranks.size > 1:
+            whole, generator = tuple(ranks.share(batch) for batch in whole), _own(generator, ranks.rank)
+        return self._augmented(whole, start, generator)
 
     def lengths(self, batch_size: int, ranks: int = 1) -> list[int]:
         """The number of samples of each batch in one pass over the training split.
@@ -188,11 +187,11 @@ class Prepared:
         order = torch.arange(len(samples)) if order is None else order
         yield from self._loaded(samples, order.split(batch_size), name)
 
-    def _augmented(self, order: Sequence[Tensor], generator: torch.Generator) -> Iterator[Batch]:
+    def _augmented(self, order: Sequence[Tensor], start: int, generator: torch.Generator) -> Iterator[Batch]:
         if isinstance(self.train, ReadySplit):
-            batches = self._taken(self.train, order)
+            batches = self._taken(self.train, order[start:])
         else:
-            batches = self._loaded(self.train, order, "train")
+            batches = self._loaded(self.train, order, "train", start)
         for batch in batches:
             yield self.task.augment(batch, generator)
 
@@ -201,12 +200,13 @@ class Prepared:
             chosen = indices.to(self.device)
             yield Batch(taken(samples.inputs, chosen), samples.targets.index_select(0, chosen))
 
-    def _loaded(self, samples: SampleSource, order: Sequence[Tensor], name: str) -> Iterator[Batch]:
+    def _loaded(self, samples: SampleSource, order: Sequence[Tensor], name: str, start: int = 0) -> Iterator[Batch]:
+        """The batches from number `start` on. The largest of all decides how they are read, now and later."""
         if name not in self.streams:
             found = way(samples, max(map(len, order)), cpus=self.cpus)
             self.streams[name] = Stream(samples, found, pin=self.device.type == "cuda")
         try:
-            yield from self._collated(self.streams[name].batches(order), training=name == "train")
+            yield from self._collated(self.streams[name].batches(order[start:]), training=name == "train")
         finally:
             if name != "train":  # its workers would read ahead while inference is timed
                 self.streams.pop(name).close()

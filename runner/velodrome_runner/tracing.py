@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def keep_trace(
     device: torch.device,
     context: Autocast,
 ) -> KeptFile:
-    """Trains a network that `build` makes for a batch, and then traces `steps` batches, or all there are.
+    """Trains a network that `build` makes for a batch, and then traces `steps` batches, of several epochs if needed.
 
     The trace is for Perfetto and chrome://tracing: a range `step N` for each batch, with the data, the forward pass,
     the backward pass and the optimizer in it. Says why if that is not possible.
@@ -65,9 +66,11 @@ def _traced(
     context: Autocast,
 ) -> Any:
     size, task = config.training.batch_size, prepared.task
-    lengths = prepared.lengths(size)
-    recipe = Recipe(model, config.training, epochs=1, batches=len(lengths), device=device)
-    batches = zip(lengths, prepared.batches(size, torch.Generator(device).manual_seed(seed)), strict=True)
+    lengths, generator = prepared.lengths(size), torch.Generator(device).manual_seed(seed)
+    epochs = -(-(1 + steps) // len(lengths))
+    recipe = Recipe(model, config.training, epochs=epochs, batches=len(lengths), device=device)
+    passes = (zip(lengths, prepared.batches(size, generator), strict=True) for _ in range(epochs))
+    batches = chain.from_iterable(passes)
     model.train()
 
     def step() -> None:
@@ -77,11 +80,10 @@ def _traced(
         recipe.backward(loss, length)
         recipe.advance()
 
-    if len(lengths) > 1:  # the first step of a network is not like the others
-        step()
+    step()  # the first step of a network is not like the others
     wanted = [ProfilerActivity.CPU, *((ProfilerActivity.CUDA,) if device.type == "cuda" else ())]
     with profile(activities=wanted, record_shapes=True) as profiler:
-        for number in range(1, min(steps, max(1, len(lengths) - 1)) + 1):
+        for number in range(1, steps + 1):
             with record_function(f"step {number}"):
                 step()
         if device.type == "cuda":

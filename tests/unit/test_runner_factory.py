@@ -195,7 +195,10 @@ ROW = torch.zeros(2)
         ((dataset((ROW, 2**70)), images()), "is 1180591620717411303424: labels count the classes from 0 on"),
         ((dataset((ROW, 10**9)), dataset((ROW, 0))), "go up to 1000000000, for 1 samples: labels count"),
         ((dataset((ROW, -4)), dataset((ROW, 0))), "go up to -4, for 1 samples: labels count the classes from 0 on"),
-        ((named("cat", "cat"), images()), "calls two classes 'cat': give each class a name of its own"),
+        (
+            (named("cat", "cat"), images()),
+            "train, classes: the class 'cat' is there twice: give each",
+        ),
     ],
 )
 def test_a_factory_that_returns_something_else_is_told_what_to_return(

@@ -263,6 +263,18 @@ def test_the_generator_alone_decides_about_batches(*, in_memory: bool) -> None:
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
+def test_a_pass_goes_on_after_any_of_its_batches_also_after_the_last(*, in_memory: bool) -> None:
+    """As after a checkpoint: that of the last step of an epoch leaves no batch of it."""
+    data = colours()
+    labels = [batch.targets.tolist() for batch in prepared(data, in_memory=in_memory).batches(16, generator(1))]
+    for start in range(len(labels) + 1):
+        ready = prepared(data, in_memory=in_memory)
+        rest = [batch.targets.tolist() for batch in ready.batches(16, generator(1), start=start)]
+        assert rest == labels[start:]
+        assert len(list(ready.batches(16, generator(2)))) == len(labels)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
 def test_batches_leave_the_global_generator_alone(*, in_memory: bool) -> None:
     """A model's dropout draws from it: else, quality would depend on how much memory happened to be free."""
     ready = prepared(colours(), in_memory=in_memory, augmentations=CROP_AND_FLIP)

@@ -201,7 +201,7 @@ def test_a_target_of_numbers_needs_a_task_only_where_both_are_possible(tmp_path:
     assert "spec.task: classification or spec.task: regression" in refusal(tmp_path, target="size")
     assert contents(tmp_path, "classification", target="size").schema.classes == ("1", "2", "3", "4", "5")
     assert contents(tmp_path, "regression", target="size").schema.classes is None
-    assert "row 1 has 'cheap' in the column kind" in refusal(tmp_path, "regression").replace("'dear'", "'cheap'")
+    assert "t.csv has 'cheap' in the column kind" in refusal(tmp_path, "regression").replace("'dear'", "'cheap'")
 
 
 def test_ten_thousand_columns_are_read(tmp_path: Path) -> None:
@@ -230,10 +230,10 @@ def at(row: int, column: int, value: object) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize(
     ("content", "fields", "message"),
     [
-        (at(6, 1, "cheap"), {"columns": {"numeric": ["price"]}}, "row 7 has 'cheap' in the column price"),
-        (at(6, 1, "-inf"), {"columns": {"numeric": ["price"]}}, "row 7 is infinite in the column price"),
+        (at(6, 1, "cheap"), {"columns": {"numeric": ["price"]}}, "line 8 of {path} has 'cheap' in the column price"),
+        (at(6, 1, "-inf"), {"columns": {"numeric": ["price"]}}, "line 8 of {path} is infinite in the column price"),
         (at(6, 1, "-1e39"), {"columns": {"numeric": ["price"]}}, "-1e+39 in the column price, too large"),
-        (at(6, 4, "NaN"), {}, "row 7 has no value in the target column kind (1 row has none)"),
+        (at(6, 4, "NaN"), {}, "line 8 of {path} has no value in the target column kind (1 row has none)"),
         (rows(), {"target": "prize"}, "has no column 'prize', which spec.dataset names: it has id, price"),
         (rows(), {"columns": {"ignore": ["x"]}}, "has no column 'x'"),
         (rows(), {"columns": {"ignore": ["id", "price", "size", "shop"]}}, "no column is left to learn from"),
@@ -241,7 +241,7 @@ def at(row: int, column: int, value: object) -> list[tuple[object, ...]]:
         ([(f"n{n}", *row[1:]) for n, row in enumerate(rows(3000))], {}, "column id is text with 3000 different values"),
         ([], {}, "has no rows below its header"),
         ([(*row, 1) for row in rows()], {}, "is no table that can be read"),
-        (rows(), {"splits": {"column": "shop"}}, "row 1 has 'south' in the column shop"),
+        (rows(), {"splits": {"column": "shop"}}, "line 2 of {path} has 'south' in the column shop"),
         ([(*row[:4], "cheap") for row in rows()], {}, "are of the class cheap: give it samples of a second class"),
         (rows(2), {}, "split of sales is empty"),
     ],
@@ -250,7 +250,7 @@ def test_a_table_that_can_not_be_used_is_refused_by_its_row_or_column(
     tmp_path: Path, content: list[tuple[object, ...]], fields: dict[str, Any], message: str
 ) -> None:
     write(tmp_path / "t.csv", content)
-    assert message in refusal(tmp_path, **fields)
+    assert message.format(path=tmp_path / "t.csv") in refusal(tmp_path, **fields)
 
 
 def test_a_category_that_training_never_saw_is_refused(tmp_path: Path) -> None:
@@ -373,11 +373,12 @@ def test_one_slip_does_not_make_numbers_categories(tmp_path: Path) -> None:
     content[150] = (150, "n.a.", *content[150][2:])
     write(tmp_path / "t.csv", content)
     said = refusal(tmp_path)
-    assert "row 151 has 'n.a.' in the column price, whose other values are numbers" in said
+    assert "line 152 of " in said
+    assert "has 'n.a.' in the column price, whose other values are numbers" in said
     assert contents(tmp_path, columns={"categorical": ["shop"], "ignore": ["price"]}).schema.numeric == ("id", "size")
     content[150] = (150, "inf", *content[150][2:])
     write(tmp_path / "t.csv", content)
-    assert "row 151 is infinite in the column price" in refusal(tmp_path)
+    assert "t.csv is infinite in the column price" in refusal(tmp_path)
     content[150] = (150, "#N/A", *content[150][2:])
     write(tmp_path / "t.csv", content)
     assert "price" in contents(tmp_path).schema.numeric
@@ -408,4 +409,5 @@ def test_a_class_that_is_nan_in_parquet_is_missing(tmp_path: Path) -> None:
     table = pa.table({"size": list(range(60)), "kind": [0.0, 1.0, float("nan")] * 20})
     parquet.write_table(table, tmp_path / "t.parquet")
     said = refusal(tmp_path, "classification", format="Parquet", source={"path": "t.parquet"})
-    assert "row 3 has no value in the target column kind (20 rows have none)" in said
+    assert "row 3 of " in said
+    assert "has no value in the target column kind (20 rows have none)" in said

@@ -152,6 +152,22 @@ def test_a_rate_slightly_too_high_is_told_though_every_query_was_answered() -> N
     assert "can't be held: 95.2 a second" in percentiles(served, schedule, 100.0)[1][50]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_model_that_is_always_busy_and_can_fill_its_batches_further_holds_the_rate(seed: int) -> None:
+    schedule = drawn(260.0, 1000, seed=seed)
+    served, calls = run(schedule, [0.010], largest_batch=8)  # 800 a second
+    assert served.busy > 0.95 * schedule[-1]
+    assert sum(count for _, count in calls) == 1000
+    found, missing = percentiles(served, schedule, 260.0)
+    assert (list(found), missing) == ([50, 90, 99], {})
+
+
+def test_a_rate_that_full_batches_cant_hold_is_told_with_theirs() -> None:
+    schedule = drawn(210.0, 1000, seed=0)
+    served, _ = run(schedule, [0.040], largest_batch=8)
+    assert "can't be held: 200 a second" in percentiles(served, schedule, 210.0)[1][50]
+
+
 def test_the_fastest_batch_is_found_and_larger_ones_are_left_out() -> None:
     clock, tried = Time(), set[int]()
 

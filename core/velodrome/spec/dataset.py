@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from velodrome.spec.base import Strict, absent
 from velodrome.spec.types import DIGEST, FACTORY, TITLE, Finite, JsonObject, Name, refused
 from velodrome.spec.wording import suggestion
-from velodrome.vocabulary import FORMATS, SAMPLE_RATE, SECONDS, TOKENS, VOID, WINDOW, Tokens
+from velodrome.vocabulary import FORMATS, MOST_CLASS_NAME, SAMPLE_RATE, SECONDS, TOKENS, VOID, WINDOW, Tokens
 
 # The most columns that a job may name; a table itself may have more.
 MOST_COLUMNS = 20_000
@@ -32,7 +32,7 @@ FormatName = Annotated[
 ]
 ColumnName = Annotated[str, Field(min_length=1, max_length=1024)]
 ColumnNames = Annotated[tuple[ColumnName, ...], Field(max_length=MOST_COLUMNS)]
-ClassName = Annotated[str, Field(min_length=1, max_length=128)]
+ClassName = Annotated[str, Field(min_length=1, max_length=MOST_CLASS_NAME)]
 ClassNames = Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=VOID)]
 RelativePath = Annotated[str, Field(min_length=1, max_length=1024)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from velodrome_runner.data.class_names import refuse_names
 from velodrome_runner.data.contents import Contents, SampleSource, Schema, whole
 from velodrome_runner.data.format import invalid
 from velodrome_runner.data.scenes import CROWD, LABEL
@@ -21,9 +22,11 @@ def check(contents: Contents, name: str) -> None:
         source = contents.splits.get(split)
         if source is not None and len(source) == 0:
             raise invalid(f"the {split} split of {name} is empty: give it samples, or change spec.dataset.splits")
+    classes = contents.schema.classes
+    if classes is not None:
+        refuse_names(classes, lambda _: name)
     if contents.kind == "masks":
         return  # all of them were looked at when they were opened
-    classes = contents.schema.classes
     if classes is not None and contents.kind == "scenes":
         _check_boxes(contents, classes, name)
     elif classes is not None:

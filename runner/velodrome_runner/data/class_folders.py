@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from velodrome.spec import Dataset
+from velodrome.text import line
+from velodrome_runner.data.class_names import refuse_names
 from velodrome_runner.data.format import invalid, missing
 from velodrome_runner.data.splitting import shared_out
 
@@ -55,6 +57,7 @@ def classes_below(folder: Path, files: Files) -> list[tuple[str, str]]:
         raise invalid(
             f"{folder} has no folder of a class: put each {files.what} into a folder that is named for its class"
         )
+    refuse_names(classes, lambda name: line(folder / name))
     found = []
     for name in classes:
         paths = sorted(_below(folder, name, files.suffixes))

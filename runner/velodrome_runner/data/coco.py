@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, ValidationE
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset, DatasetSplits
+from velodrome_runner.data.class_names import refuse_names
 from velodrome_runner.data.coco_areas import area_problem, mask_area
 from velodrome_runner.data.format import corrupt, invalid, missing
 from velodrome_runner.data.manifest import read_bytes
@@ -168,6 +169,7 @@ def _categories(files: Mapping[str, Path], read: Mapping[str, _Annotations]) -> 
         named = {each.id: each.name for each in ordered}
         if len(set(named.values())) < len(file.categories):
             raise invalid(f"{path}: categories has an id or a name twice: give each category its own")
+        refuse_names(list(named.values()), lambda _, path=path: f"{path}, categories")  # type: ignore[misc]
         first = next(iter(files.values()))
         if found and named != found:
             differing = min(set(named.items()) ^ set(found.items()), key=str)

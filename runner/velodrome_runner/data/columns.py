@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from velodrome.text import counted
+from velodrome_runner.data.class_names import refuse_names
 from velodrome_runner.data.format import invalid
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -147,7 +148,9 @@ def targets_of(
             f"the target column {name} has whole numbers, which may be classes or amounts: write "
             "spec.task: classification or spec.task: regression"
         )
-    codes, classes = codes_of(text_of(column))
+    texts = text_of(column)
+    codes, classes = codes_of(texts)
+    refuse_names(classes, lambda each: f"{where(pc.index(texts, value=each).as_py())}, column {name}")
     return torch.from_numpy(codes), classes
 
 

@@ -28,10 +28,9 @@ from velodrome_runner.data.contents import Held, Schema, Unpadded
 from velodrome_runner.data.format import Description, InMemory, corrupt, divided, invalid, samples_digest
 from velodrome_runner.data.ragged import Ragged
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
-from velodrome_runner.data.table_files import Rows, named, read_csv, read_rows
+from velodrome_runner.data.table_files import JSON_LINES, named, read_csv, read_rows
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-_LINES = ".jsonl"
 _ROWS_AT_ONCE = 2**14  # rows that are Python's objects at a time
 _WORDS_AT_ONCE = 2**20  # words whose numbers are replaced at a time
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape of JSON for one of the two halves of a character
@@ -57,7 +56,7 @@ def read_documents(dataset: Dataset, place: Path) -> LabelledTexts:
     splits, target, text = dataset.splits or DatasetSplits(), dataset.target or "", dataset.text or ""
     rows = read_rows(_read, place, splits, "Documents")
     named(rows.table, [name for name in (text, target, splits.column, splits.group) if name], place)
-    where = _where(rows)
+    where = rows.where
     texts, labels = text_of(flat(rows.table[text], text)), text_of(flat(rows.table[target], target))
     groups = None if splits.group is None else text_of(rows.table[splits.group]).to_pylist()
     coder, names = _Coder(), rows.names
@@ -131,7 +130,7 @@ def _each(column: pa.ChunkedArray) -> Iterator[str | None]:
 
 
 def _read(path: Path) -> pa.Table:
-    return _read_lines(path) if path.suffix.lower() == _LINES else read_csv(path)
+    return _read_lines(path) if path.suffix.lower() == JSON_LINES else read_csv(path)
 
 
 def _read_lines(path: Path) -> pa.Table:
@@ -181,17 +180,3 @@ def _plain(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value if value and not value.isspace() else None
     return json.dumps(value)
-
-
-def _where(rows: Rows) -> Callable[[int], str]:
-    """Words for the place of a row: its line in CSV, its number in JSON Lines, which may have empty lines."""
-
-    def where(row: int) -> str:
-        rest = row
-        for path, count in rows.files:
-            if rest < count:
-                return f"row {rest + 1} of {path}" if path.suffix.lower() == _LINES else rows.where(row)
-            rest -= count
-        raise IndexError(row)
-
-    return where

@@ -28,6 +28,7 @@ import torch
 
 from velodrome.errors import VelodromeError
 from velodrome.spec import Dataset
+from velodrome_runner.data.class_names import refuse_names
 from velodrome_runner.data.contents import Kind, Samples, SampleSource, Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing, one
 from velodrome_runner.data.items import KINDS, WANTED, Items, check_shape, failed, input_of, item_of, target_of
@@ -215,9 +216,7 @@ def _classes(train: Items, named: Any) -> tuple[str, ...]:
     """The names of the classes, or their labels where nobody names them."""
     if isinstance(named, Sequence | np.ndarray) and len(named) and not isinstance(named, str):
         names = tuple(map(str, named))
-        if len(set(names)) < len(names):
-            twice = next(each for each in names if names.count(each) > 1)
-            raise invalid(f"{train.name} calls two classes {twice!r}: give each class a name of its own")
+        refuse_names(names, lambda _: f"{train.name}, classes")
         return names
     most = int(train.labels.max())
     if most < 0 or most >= len(train):  # the message of `checks` would name a class for each label up to the largest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from velodrome.spec import Dataset
 from velodrome_runner.data.class_folders import classes_below
+from velodrome_runner.data.class_names import alike
 from velodrome_runner.data.contents import Schema
 from velodrome_runner.data.folders import IMAGES, SUFFIXES
 from velodrome_runner.data.format import corrupt, invalid, missing
@@ -44,9 +46,10 @@ def read_imagenet(dataset: Dataset, place: Path) -> Folders:
     folders = tuple(sorted({label for files in listed.values() for _, label in files}))
     found = opened(place, listed, folders, scale=dataset.image_size, convert=True)
     named = tuple(words.names.get(folder, folder) for folder in folders)
-    repeated = {name for name in named if named.count(name) > 1}  # crane and maillot each name two classes
+    # Crane and maillot each name two classes, and a Cardigan is a dog.
+    repeated = {name for name, count in Counter(map(alike, named)).items() if count > 1}
     classes = tuple(
-        f"{name} ({folder})" if name in repeated else name for name, folder in zip(named, folders, strict=True)
+        f"{name} ({folder})" if alike(name) in repeated else name for name, folder in zip(named, folders, strict=True)
     )
     return Folders(Schema(found.schema.shape, classes), found.parts, found.root, found.entries)
 

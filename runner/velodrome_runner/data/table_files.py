@@ -30,6 +30,7 @@ _FOREIGN = (
     (b"\x1f\x8b", "compressed: unpack it, or call it NAME.csv.gz"),
 )
 _JSON = ('{"', "[{", "[\n", "{\n")  # how files of JSON begin
+JSON_LINES = ".jsonl"
 _SEPARATORS = (",", ";", "\t", "|")
 _BLOCK_BYTES = 64 * 2**20  # a row must fit in a block
 
@@ -39,16 +40,20 @@ class Rows:
     """The rows of all files, one file after the other.
 
     `names` has the split of each row, or nothing if no file says it. `files` has each path with its number of rows.
+    `lines`: a file has a row a line, apart from quoted ones and empty ones.
     """
 
     table: pa.Table
     names: list[str]
     files: list[tuple[Path, int]]
+    lines: bool = True
 
     def where(self, row: int) -> str:
-        """Words for the place of a row of CSV files; reads its file again."""
+        """Words for the place of a row: its line in a CSV file, which is read again, or else its number."""
         for path, count in self.files:
             if row < count:
+                if not self.lines or path.suffix.lower() == JSON_LINES:
+                    return f"row {row + 1} of {path}"
                 return f"line {_line(path, row)} of {path}"
             row -= count
         raise IndexError(row)
@@ -105,7 +110,9 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 def read_rows(reader: Any, place: Path, splits: DatasetSplits, kind: str) -> Rows:
-    """The rows of the file at `place`, or of the files below it that `splits.files` names. `kind` is CSV or Parquet.
+    """The rows of the file at `place`, or of the files below it that `splits.files` names.
+
+    `kind` is CSV, Parquet or Documents.
 
     Raises:
         ConfigurationError: DatasetMissing, DatasetCorrupt or DatasetInvalid; the message names the file.
@@ -113,7 +120,7 @@ def read_rows(reader: Any, place: Path, splits: DatasetSplits, kind: str) -> Row
     if splits.files is None:
         only = _file(place, kind)
         table = reader(only)
-        return Rows(table, [], [(only, len(table))])
+        return Rows(table, [], [(only, len(table))], kind != "Parquet")
     named = {"train": splits.files.train, "validation": splits.files.validation, "test": splits.files.test}
     tables: list[Any] = []
     names: list[str] = []
@@ -129,7 +136,7 @@ def read_rows(reader: Any, place: Path, splits: DatasetSplits, kind: str) -> Row
             tables.append(table.select(tables[0].column_names) if tables else table)
             names += [split] * len(table)
     try:
-        return Rows(pa.concat_tables(tables, promote_options="permissive"), names, files)
+        return Rows(pa.concat_tables(tables, promote_options="permissive"), names, files, kind != "Parquet")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise invalid(f"the files of {place} differ in the type of a column ({_short(error)})") from error
 

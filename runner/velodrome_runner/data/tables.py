@@ -20,19 +20,19 @@ from velodrome.spec import Columns, Dataset, DatasetSplits
 from velodrome_runner.data.columns import (
     CATEGORICAL,
     Floats,
+    Where,
     codes_of,
     flat,
     is_numeric,
     mistyped,
     numbers,
-    row_of,
     targets_of,
     text_of,
 )
 from velodrome_runner.data.contents import Memory, Samples, Schema
 from velodrome_runner.data.format import Description, InMemory, divided, invalid
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
-from velodrome_runner.data.table_files import named, read_csv, read_parquet, read_rows
+from velodrome_runner.data.table_files import Rows, named, read_csv, read_parquet, read_rows
 
 # More categories than this in a column that nobody declared: it is an id or free text.
 _MOST_INFERRED = 1000
@@ -60,10 +60,10 @@ def read_table(dataset: Dataset, place: Path, *, task: str | None = None) -> InM
     special = [name for name in (target, splits.column, splits.group) if name]
     named(table, [*special, *_declared(dataset.columns)], place)
     if splits.column is not None:
-        names = by_column(text_of(table[splits.column]).to_pylist(), splits.column)
+        names = by_column(text_of(table[splits.column]).to_pylist(), splits.column, rows.where)
     apart = {target, splits.column, *({splits.group} - set(_declared(dataset.columns)))}
     features = [name for name in table.column_names if name not in apart]
-    encoded = _encoded(table, target, features, dataset.columns or Columns(), task)
+    encoded = _encoded(rows, target, features, dataset.columns or Columns(), task)
     groups = None if splits.group is None else text_of(table[splits.group]).to_pylist()
     if splits.fractions is not None:
         identities = encoded.identities if groups is None else [str(group).encode() for group in groups]
@@ -80,7 +80,8 @@ def _declared(columns: Columns | None) -> list[str]:
     return [] if columns is None else [*columns.numeric, *columns.categorical, *columns.ignore]
 
 
-def _encoded(table: pa.Table, target: str, features: Sequence[str], columns: Columns, task: str | None) -> _Encoded:
+def _encoded(all_: Rows, target: str, features: Sequence[str], columns: Columns, task: str | None) -> _Encoded:
+    table = all_.table
     numeric: dict[str, Floats] = {}
     categorical: dict[str, pa.ChunkedArray] = {}
     for name in features:
@@ -88,13 +89,13 @@ def _encoded(table: pa.Table, target: str, features: Sequence[str], columns: Col
             continue
         column = flat(table[name], name)
         if name in columns.numeric or (name not in columns.categorical and is_numeric(column)):
-            numeric[name] = numbers(column, name)
+            numeric[name] = numbers(column, name, all_.where)
         else:
-            categorical[name] = _category_column(column, name, declared=name in columns.categorical)
+            categorical[name] = _category_column(column, name, all_.where, declared=name in columns.categorical)
     if not numeric and not categorical:
         raise invalid("no column is left to learn from: list fewer columns under spec.dataset.columns.ignore")
     codes = {name: codes_of(column) for name, column in categorical.items()}
-    targets, classes = targets_of(flat(table[target], target), target, task)
+    targets, classes = targets_of(flat(table[target], target), target, task, all_.where)
     rows = len(table)
     values = np.column_stack(list(numeric.values())) if numeric else np.empty((rows, 0))
     coded = np.column_stack([code for code, _ in codes.values()]) if codes else np.empty((rows, 0), dtype=np.int64)
@@ -117,12 +118,12 @@ def _identities(values: Floats, texts: Sequence[pa.ChunkedArray]) -> list[bytes]
     return [row.tobytes() + text.encode() for row, text in zip(numbers, joined.to_pylist(), strict=True)]
 
 
-def _category_column(column: pa.ChunkedArray, name: str, *, declared: bool) -> pa.ChunkedArray:
+def _category_column(column: pa.ChunkedArray, name: str, where: Where, *, declared: bool) -> pa.ChunkedArray:
     text = text_of(column)
     slip = mistyped(text) if not declared else None
     if slip is not None:
         raise invalid(
-            f"{row_of(slip)} has {text[slip].as_py()!r} in the column {name}, whose other values are numbers: "
+            f"{where(slip)} has {text[slip].as_py()!r} in the column {name}, whose other values are numbers: "
             f"{CATEGORICAL}"
         )
     count = pc.count_distinct(text).as_py()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset
+from velodrome_runner.data.class_names import refuse_names
 from velodrome_runner.data.contents import Held, Schema, sequences
 from velodrome_runner.data.format import Description, InMemory, corrupt, divided, invalid, missing
 from velodrome_runner.data.splitting import by_fractions
@@ -156,6 +157,7 @@ def _header(path: Path, lines: list[tuple[int, str]]) -> _Header:
     known = said.get("classlabel", [])
     if not _is_true(known) or len(known) < 2:
         raise invalid(f"{path} names no classes: write @classLabel true and the classes, or @targetlabel true")
+    refuse_names(known[1:], lambda _: f"@classLabel of {path}")
     return _Header(tuple(known[1:]), equal)
 
 

@@ -14,6 +14,7 @@ from xml.etree.ElementTree import ParseError  # nosec B405 - only the error; tor
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from velodrome.spec import Dataset
+from velodrome_runner.data.class_names import refuse_names
 from velodrome_runner.data.format import corrupt, missing
 from velodrome_runner.data.scenes import (
     AnnotatedFolders,
@@ -66,10 +67,16 @@ def read_voc(dataset: Dataset, place: Path) -> AnnotatedFolders:
     names = names_of(root, dataset.splits, every=f"{_ANNOTATIONS}/*.xml", lists=_LISTS)
     read = {name: _read(root / _ANNOTATIONS / f"{name}.xml") for each in names.values() for name in each}
     classes = tuple(sorted({each.name for annotated in read.values() for each in annotated.object}))
+    refuse_names(classes, lambda each: f"{_first_of(each, read)}.xml in {root / _ANNOTATIONS}")
     labels = {name: label for label, name in enumerate(classes)}
     refuse_boxes(problem for name, annotated in read.items() for problem in _problems(root, name, annotated))
     scenes = {split: [_scene(root, name, read[name], labels) for name in each] for split, each in names.items()}
     return opened_scenes(root, scenes, classes, scale=dataset.image_size)
+
+
+def _first_of(label: str, read: Mapping[str, _Annotated]) -> str:
+    """The first annotation with an object of that class."""
+    return next(name for name, annotated in read.items() if any(each.name == label for each in annotated.object))
 
 
 def _read(path: Path) -> _Annotated:

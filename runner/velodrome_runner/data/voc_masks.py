@@ -10,6 +10,7 @@ from pathlib import Path
 
 from velodrome.spec import Dataset
 from velodrome.vocabulary import VOC_CLASSES
+from velodrome_runner.data.class_names import refuse_names
 from velodrome_runner.data.masks import MaskedFolders, MaskedImage, opened_masks
 from velodrome_runner.data.voc_folders import PARTS, image_of, names_of, root_of
 
@@ -22,6 +23,7 @@ def read_voc_masks(dataset: Dataset, place: Path) -> MaskedFolders:
     Raises:
         ConfigurationError: DatasetMissing, DatasetCorrupt or DatasetInvalid; the message names the file.
     """
+    refuse_names(dataset.classes or (), lambda _: "spec.dataset.classes")
     root = root_of(place, _MASKS)
     names = names_of(root, dataset.splits, every=f"{_MASKS}/*.png", lists=_LISTS)
     listed = {
