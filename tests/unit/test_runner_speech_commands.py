@@ -97,6 +97,19 @@ def test_full_scale_is_one_and_a_declared_rate_and_length_count(tmp_path: Path) 
     assert values == pytest.approx([0.0, 1.0, -1.0, 0.5], abs=1e-4)
 
 
+@pytest.mark.parametrize("before", [b"", b"JUNK\x03\x00\x00\x00fmt\x00"])
+def test_the_extensible_form_of_pcm_is_read_like_the_plain_one(tmp_path: Path, before: bytes) -> None:
+    write_wav(tmp_path / "a.wav", tone(440.0))
+    plain = (tmp_path / "a.wav").read_bytes()
+    guid = bytes.fromhex("0100000000001000800000aa00389b71")
+    form = b"\xfe\xff" + plain[22:36] + struct.pack("<HHI", 22, 16, 4) + guid
+    chunks = b"WAVE" + before + b"fmt " + struct.pack("<I", len(form)) + form + plain[36:]
+    content = b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+    assert np.array_equal(decoded(content, Path("a.wav"), 16_000), decoded(plain, Path("a.wav"), 16_000))
+    with pytest.raises(ConfigurationError, match=r"a\.wav is a WAV file that can't be read"):
+        decoded(content.replace(guid, b"\x03" + guid[1:]), Path("a.wav"), 16_000)  # floats
+
+
 def test_fractions_keep_all_recordings_of_a_speaker_in_one_split(tmp_path: Path) -> None:
     speech_commands(tmp_path / "words", 60, lists=False)
     write_wav(tmp_path / "words/up/00000001_nohash_1.wav", tone(2000))

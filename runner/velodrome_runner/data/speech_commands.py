@@ -32,6 +32,10 @@ _SOUNDS = Files("sound", (".wav",), without=("_background_noise_",))
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 _MARK = "_nohash_"
 _FULL_SCALE = 32_768.0  # of 16 bits
+# Of RIFF: where its chunks begin, how long the head of one is, and the tags of plain and extensible PCM.
+_FIRST_CHUNK, _CHUNK_HEAD = 12, 8
+_PCM, _EXTENSIBLE = b"\x01\x00", b"\xfe\xff"
+_PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
 _FIX = "convert it to 16-bit PCM with one channel"
 
 Waveform = np.ndarray[Any, np.dtype[np.float32]]
@@ -113,7 +117,7 @@ def decoded(content: bytes, path: Path, rate: int) -> Waveform:
     if not content:
         raise corrupt(f"{path} is empty: get it again, or remove it")
     try:
-        with wave.open(io.BytesIO(content)) as file:
+        with wave.open(io.BytesIO(_plain(content))) as file:
             channels, width, found, count = file.getparams()[:4]
             frames = file.readframes(count)
     except (wave.Error, EOFError, RuntimeError) as error:
@@ -138,6 +142,20 @@ def decoded(content: bytes, path: Path, rate: int) -> Waveform:
     if not count:
         raise invalid(f"{path} has no samples: record it again, or remove it")
     return np.frombuffer(frames, dtype=np.int16).astype(np.float32) / np.float32(_FULL_SCALE)
+
+
+def _plain(content: bytes) -> bytes:
+    """The file with the plain tag of PCM if it has the extensible one, which `wave` knows from Python 3.12 on alone.
+
+    Of the chunk `fmt `, bytes 8 and 9 are the tag, and 32 to 47 the GUID of what an extensible file really has.
+    """
+    at = _FIRST_CHUNK
+    while at + _CHUNK_HEAD <= len(content) and content[at : at + 4] != b"fmt ":
+        size = int.from_bytes(content[at + 4 : at + _CHUNK_HEAD], "little")
+        at += _CHUNK_HEAD + size + size % 2
+    if content[at + 8 : at + 10] != _EXTENSIBLE or content[at + 32 : at + 48] != _PCM_GUID:
+        return content
+    return content[: at + 8] + _PCM + content[at + 10 :]
 
 
 def speaker_of(name: str) -> str:
