@@ -11,6 +11,7 @@ from typing import Any
 
 from velodrome import keys
 from velodrome.metrics.catalogue import ALIASES, CATALOGUE, unit_range
+from velodrome.metrics.served import PERCENTS, least_queries
 from velodrome.spec import BenchmarkJobSpec
 from velodrome.spec.rules import MOST_TRIALS
 from velodrome.tasks import DEFAULT, TASKS
@@ -373,6 +374,7 @@ def _spec_rules() -> list[Schema]:
             f"a search has at most {MOST_TRIALS:,} trials, entries times search.maxTrials",
         ),
         *_until_rules(),
+        *_serving_rules(),
         _rule(
             "!has(self.regression) || !has(self.regression.objectives)"
             " || self.regression.objectives.all(t,"
@@ -406,6 +408,26 @@ def _until_rules() -> list[Schema]:
         _rule(
             "!has(self.trials.until) || size(self.entries) > 1",
             "trials.until: one entry has no other to be told from: add an entry",
+        ),
+    ]
+
+
+def _serving_rules() -> list[Schema]:
+    """Rules of latency as served: as `velodrome.spec.serving_rules`."""
+    serving = "self.evaluation.serving"
+    return [
+        _rule(
+            f"!has({serving})"
+            f" || double({serving}.queries) < {serving}.arrivalRate * double(self.execution.trialDeadlineSeconds)",
+            "evaluation.serving: queries / arrivalRate seconds must be below execution.trialDeadlineSeconds",
+        ),
+        *(
+            _rule(
+                f"!has({serving}) || {serving}.queries >= {least}"
+                f" || !self.objectives.exists(o, o.metric == 'served_latency_p{percent}_seconds')",
+                f"served_latency_p{percent}_seconds needs evaluation.serving.queries of {least} or more",
+            )
+            for percent, least in ((percent, least_queries(percent)) for percent in PERCENTS)
         ),
     ]
 

@@ -53,6 +53,27 @@ def test_augmentations_have_their_rules(api: Kube, name: str, augmentations: lis
         api.apply(document)
 
 
+@pytest.mark.parametrize(
+    ("serving", "percent", "says"),
+    [
+        ({"arrivalRate": 100}, 99, ""),
+        ({"arrivalRate": 0.1, "queries": 700}, 99, ""),
+        ({"arrivalRate": 10, "queries": 64}, 90, ""),
+        ({"arrivalRate": 0.1, "queries": 720}, 99, "must be below execution.trialDeadlineSeconds"),
+        ({"arrivalRate": 10, "queries": 661}, 99, "needs evaluation.serving.queries of 662 or more"),
+        ({"arrivalRate": 10, "queries": 63}, 90, "needs evaluation.serving.queries of 64 or more"),
+        (None, 90, "needs spec.evaluation.serving"),
+    ],
+)
+def test_latency_as_served_has_its_rules(api: Kube, name: str, serving: Any, percent: int, says: str) -> None:
+    objectives = [{"name": "served", "metric": f"served_latency_p{percent}_seconds"}]
+    document = race(name, objectives=objectives, evaluation={"serving": serving})
+    if says:
+        assert says in api.refused(document)
+    else:
+        api.apply(document)
+
+
 def test_defaults_are_those_of_the_model(api: Kube, name: str) -> None:
     api.apply(race(name))
     spec = api.get("bmj", name)["spec"]
