@@ -29,10 +29,12 @@ from tests.unit.test_runner_scenes import (
 )
 from velodrome_runner.data import loading, whole
 from velodrome_runner.data.coco_areas import area_problem, mask_area
+from velodrome_runner.data.folders import SUFFIXES
 from velodrome_runner.data.loading import read
 from velodrome_runner.data.manifest import MANIFEST
 from velodrome_runner.data.report import report
 from velodrome_runner.data.scenes import BOX, LABEL, SCALE
+from velodrome_runner.data.voc_folders import image_of
 
 Change = Callable[[Document], object]
 
@@ -346,6 +348,15 @@ def test_voc_takes_the_image_of_the_annotations_name(tmp_path: Path) -> None:
     path = root / "Annotations/2012_000001.xml"
     path.write_text(path.read_text().replace("2012_000001.jpg", "2012_000002.jpg"))
     assert digest(tmp_path, "VOC") == plain
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_voc_finds_images_of_every_ending(tmp_path: Path, suffix: str, case: Callable[[str], str]) -> None:
+    file = tmp_path / "JPEGImages" / f"7{case(suffix)}"
+    file.parent.mkdir()
+    file.touch()
+    assert image_of(tmp_path, "7") == image_of(tmp_path, "7", "other.gif") == f"JPEGImages/{file.name}"
 
 
 def test_voc_takes_names_with_spaces_capitals_and_decimals(tmp_path: Path) -> None:
