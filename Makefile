@@ -50,7 +50,7 @@ first-hour: ## Play a newcomer's first hour: the wheel, a fresh environment, eac
 
 .PHONY: integration
 integration: system $(SYNCED) ## Run the tests that use a real Redis, real processes and a real browser
-	$(BIN)/python -m pytest tests/integration --numprocesses auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest tests/integration --numprocesses auto --maxprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: cluster
 cluster: $(SYNCED) ## Start a real one-node Kubernetes for the tests; the first start builds it, and says how long that takes

@@ -42,16 +42,8 @@ from velodrome.results.registration import first_round
 from velodrome.spec import BenchmarkJob
 from velodrome.store import Store, open_store
 
-# Files that take minutes. A file is one worker's, so they come first: at the end, one worker would wait for the other.
-LONG = frozenset(
-    f"test_{name}.py" for name in ("data_examples", "tutorials", "ranks", "alerts", "variants", "cli_race", "own_code")
-)
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 def _version(binary: str) -> str:
