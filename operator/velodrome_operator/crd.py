@@ -11,7 +11,7 @@ from typing import Any
 
 from velodrome import keys
 from velodrome.metrics.catalogue import ALIASES, CATALOGUE, unit_range
-from velodrome.metrics.served import PERCENTS, least_queries
+from velodrome.metrics.served import least_by_metric
 from velodrome.spec import BenchmarkJobSpec
 from velodrome.spec.rules import MOST_TRIALS
 from velodrome.tasks import DEFAULT, TASKS
@@ -424,10 +424,10 @@ def _serving_rules() -> list[Schema]:
         *(
             _rule(
                 f"!has({serving}) || {serving}.queries >= {least}"
-                f" || !self.objectives.exists(o, o.metric == 'served_latency_p{percent}_seconds')",
-                f"served_latency_p{percent}_seconds needs evaluation.serving.queries of {least} or more",
+                f" || !self.objectives.exists(o, o.metric == '{metric}')",
+                f"{metric} needs evaluation.serving.queries of {least} or more",
             )
-            for percent, least in ((percent, least_queries(percent)) for percent in PERCENTS)
+            for metric, least in least_by_metric().items()
         ),
     ]
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import gc
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 
 PERCENTS = (50, 90, 99)
@@ -120,6 +121,12 @@ def served_latency(
     return {_KEY.format(percent): value for percent, value in found.items()}, {
         _KEY.format(percent): why for percent, why in missing.items()
     }
+
+
+@cache
+def least_by_metric() -> Mapping[str, int]:
+    """The least number of queries of each metric that is a percentile."""
+    return {_KEY.format(percent): least_queries(percent) for percent in PERCENTS}
 
 
 def percentiles(served: Served, schedule: Sequence[float], rate: float) -> tuple[dict[int, float], dict[int, str]]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any
 
-from velodrome.metrics.served import PERCENTS, least_queries
+from velodrome.metrics.served import least_by_metric
 from velodrome.spec.conditions import Serving
 from velodrome.spec.parameter_rules import is_number
 from velodrome.spec.pods import Execution
@@ -32,14 +31,8 @@ def serving_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
         )
         yield Broken(_HERE, message, "write a higher arrivalRate, fewer queries, or a later deadline")
     for index, objective in numbered(spec.get("objectives")):
-        least = _least().get(as_text(objective.get("metric")), 0)
+        least = least_by_metric().get(as_text(objective.get("metric")), 0)
         if queries < least:
             place = ("spec", "objectives", index, "metric")
             message = f"{objective['metric']} needs {least} queries, and evaluation.serving has {queries:g}"
             yield Broken(place, message, f"write queries: {least} or more there")
-
-
-@cache
-def _least() -> Mapping[str, int]:
-    """The least number of queries by metric."""
-    return {f"served_latency_p{percent}_seconds": least_queries(percent) for percent in PERCENTS}
