@@ -39,7 +39,7 @@ class SharedCheckpoints:
         self._asked, self._asked_at, self._next = 0, 0.0, 0
 
     def restored(self) -> dict[str, Any] | None:
-        """What the last checkpoint holds, with this rank's part as `own`; None where training starts at its beginning."""
+        """What the last checkpoint holds, with this rank's part as `own`; None where training begins."""
         found = self._first.restored()
         self._wanted, found = self._ranks.agreed((self._first.folder is not None, found))
         return None if found is None else {**found, "own": found["own"][self._ranks.rank]}

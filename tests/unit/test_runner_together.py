@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from tests.unit.test_runner_resuming import IDENTITY, a_program, cut, gone, half_a_manifest, of_other_code
+from velodrome import keys
+from velodrome.plan import plan
+from velodrome.results.records import DatasetFacts, Environment, GrantedResources, Hardware, Software
+from velodrome.spec import BenchmarkJob
 from velodrome_runner.checkpoints import Checkpoints
 from velodrome_runner.ranks import Ranks
-from velodrome_runner.together import SharedCheckpoints, until_next
+from velodrome_runner.settings import Settings
+from velodrome_runner.together import SharedCheckpoints, checkpoints_of, until_next
 
 T = TypeVar("T")
 PATIENCE = 20.0
@@ -144,6 +149,63 @@ def test_a_state_that_is_no_plain_data_ends_checkpoints_on_all_ranks(tmp_path: P
     assert found[0] == found[1]
     assert max(found[0]) < 9
     assert not list(tmp_path.glob("*.pt"))
+
+
+def goes_on(folder: Path, budget: dict[str, int], threads: tuple[int, ...]) -> tuple[bool, str]:
+    """Whether a trial of as many ranks as there are numbers of threads finds a checkpoint, and else why not."""
+    spec = {
+        "dataset": {"name": "digits"},
+        "budget": budget,
+        "entries": [{"name": "mlp", "model": {"name": "velodrome/mlp"}}],
+        "artifacts": {"checkpointSeconds": 1},
+    }
+    job = BenchmarkJob.model_validate(
+        {"apiVersion": keys.API_VERSION, "kind": keys.KIND, "metadata": {"name": "t"}, "spec": spec}
+    )
+    facts = DatasetFacts(
+        name="digits", digest="sha256:" + "0" * 64, train_samples=10, validation_samples=2, test_samples=3, shape=(4,),
+        classes=("0", "1"),
+    )  # fmt: skip
+    environ = {keys.ENV_SPEC: "job.json", keys.ENV_INDEX: "0", keys.ENV_JOB_UID: "uid", keys.ENV_ATTEMPT: "pod"}
+    settings = Settings.read({**environ, keys.ENV_SCRATCH: str(folder)})
+
+    def work(ranks: Threads) -> tuple[bool, str]:
+        seen = Environment(
+            hardware=Hardware(cpu_model="Ryzen", cpu_count=2),
+            software=Software(velodrome="0.1.0", python="3.11.7", framework="torch 2.15.0"),
+            resources=GrantedResources(cpus=threads[ranks.rank]),
+        )
+        mine = replace(settings, ranks=ranks)
+        kept = checkpoints_of(plan(job).trial(0), mine, job.spec.artifacts, facts, None, seen)
+        checkpoints = SharedCheckpoints(kept, ranks)
+        found = checkpoints.restored()
+        if found is None:
+            checkpoints.save(5, 1.0, dict, {})
+        return found is not None, kept.problem or ("moved" if kept.moved else "")
+
+    (first, *others), _ = together(len(threads), work)
+    assert all(found is first[0] for found, _ in others)
+    return first
+
+
+EPOCHS, SECONDS = {"maxEpochs": 2}, {"maxEpochs": 2, "maxSeconds": 9}
+
+
+@pytest.mark.parametrize(
+    ("budget", "before", "after", "expected"),
+    [
+        (EPOCHS, (1, 2), (1, 2), (True, "")),
+        (EPOCHS, (1, 1), (1, 2), (True, "moved")),  # the second pod has another share of its machine
+        (SECONDS, (1, 1), (1, 2), (False, "the checkpoint is of another machine, so training starts again")),
+        (EPOCHS, (1, 1), (1, 1, 1), (False, "the checkpoint is of another number of pods, so training starts again")),
+        (EPOCHS, (1, 1), (1,), (False, "the checkpoint is of another number of pods, so training starts again")),
+    ],
+)
+def test_a_checkpoint_is_of_all_machines_and_of_their_number(
+    tmp_path: Path, budget: dict[str, int], before: tuple[int, ...], after: tuple[int, ...], expected: tuple[bool, str]
+) -> None:
+    assert goes_on(tmp_path, budget, before) == (False, "")
+    assert goes_on(tmp_path, budget, after) == expected
 
 
 @pytest.mark.parametrize(
