@@ -54,8 +54,9 @@ class SharedCheckpoints:
         pace = min(_ASK_SECONDS, self._first.every / _ASKS_BETWEEN)
         following = steps + until_next(steps - self._asked, seconds - self._asked_at, pace)
         self._asked, self._asked_at = steps, seconds
-        due, self._next, self._wanted = self._ranks.agreed((due, following, self._first.folder is not None))
-        return due
+        said = self._ranks.agreed((due, following, self._first.folder is not None))
+        agreed, self._next, self._wanted = bool(said[0]), said[1], said[2]
+        return agreed
 
     def save(self, steps: int, seconds: float, state: Callable[[], Mapping[str, Any]], own: Mapping[str, Any]) -> None:
         """Saves what all ranks have in common (`state`, which the first rank is asked for), and each rank's `own`.
