@@ -96,6 +96,7 @@ class Prepared:
         split: SplitName = "train",
         order: Tensor | None = None,
         ranks: Ranks = ALONE,
+        own: torch.Generator | None = None,
         start: int = 0,
     ) -> Iterator[Batch]:
         """One pass over a split: inputs and targets on the device (images float32, channels-last).
@@ -106,10 +107,11 @@ class Prepared:
         batch may be smaller: no sample is left out.
 
         If several `ranks` have generators of the same state, each gets its share of every batch, which may be empty.
-        The generators keep equal states.
+        The generators keep equal states: each rank augments its share by a generator of its own, which is `own` if that
+        is given, and is seeded here.
 
         The first `start` batches of the training split are left out: they are neither read nor augmented, so the
-        generator is not where they would have left it.
+        generator that augments is not where they would have left it.
 
         Raises:
             ValueError: the training split has no generator.
@@ -125,7 +127,8 @@ class Prepared:
         if lengths is not None:
             whole = bucketed(whole, lengths.to(order.device), generator)
         if ranks.size > 1:
-            whole, generator = tuple(ranks.share(batch) for batch in whole), _own(generator, ranks.rank)
+            whole = tuple(ranks.share(batch) for batch in whole)
+            generator = _seeded(own or torch.Generator(generator.device), generator, ranks.rank)
         return self._augmented(whole, start, generator)
 
     def lengths(self, batch_size: int, ranks: int = 1) -> list[int]:
@@ -267,12 +270,12 @@ def _viewed(part: Ready | SampleSource, view: View) -> Ready | SampleSource:
     return replace(part, inputs=inputs.shown(view) if isinstance(inputs, PackedInputs) else view(inputs))
 
 
-def _own(generator: torch.Generator, rank: int) -> torch.Generator:
-    """A generator for this rank's augmentations, which does not change the one that all ranks share."""
+def _seeded(own: torch.Generator, generator: torch.Generator, rank: int) -> torch.Generator:
+    """The generator of this rank's augmentations, seeded from the one that all ranks share, which does not change."""
     copy = torch.Generator(generator.device)
     copy.set_state(generator.get_state())
     drawn = torch.randint(2**62, (1,), generator=copy, device=generator.device)
-    return torch.Generator(generator.device).manual_seed(int(drawn) + rank)
+    return own.manual_seed(int(drawn) + rank)
 
 
 def prepare(contents: Contents, task: Task, *, in_memory: bool | None = None, cpus: int = 1) -> Prepared:
