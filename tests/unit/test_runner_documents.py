@@ -61,6 +61,13 @@ def texts(contents: Contents, split: str) -> list[list[str]]:
     return [[contents.schema.tokens[token] for token in tokens[:length]] for tokens, length in pairs]
 
 
+@pytest.mark.parametrize("name", ["texts.ndjson", "TEXTS.NDJSON", "texts.ndjson.gz"])
+def test_json_lines_have_two_names(tmp_path: Path, name: str) -> None:
+    content = (written(tmp_path, lines=True) / "texts.jsonl").read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert read(job(name), tmp_path).digest == read(job("texts.jsonl"), tmp_path).digest
+
+
 def test_words_are_in_lower_case_and_signs_stand_alone() -> None:
     assert words_of("Win £5,\nNOW! Ça_va?") == ["win", "£", "5", ",", "now", "!", "ça_va", "?"]
 
