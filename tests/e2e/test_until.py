@@ -45,7 +45,7 @@ def quick(image: str) -> dict[str, Any]:
         for entry in MEANS
     ]
     trials = {"repeats": 4, "baseSeed": 0, "until": {"decided": ["accuracy"], "maxRepeats": MOST}}
-    return race(NAME, entries=entries, trials=trials, execution={"isolation": "None", "parallelism": 2})
+    return race(NAME, entries=entries, trials=trials, execution={"isolation": "None", "parallelism": 4})
 
 
 @pytest.fixture
