@@ -1,6 +1,6 @@
 """Measures training speed on files, tables and sequences, beside the loops that people write for them.
 
-    python benchmarks/bench_peers.py [--case jpeg|table|sequences|documents] [--seconds 20] [--workers 2] [--cpu]
+    python benchmarks/bench_peers.py [--case jpeg|table|sequences|documents|text] [--seconds 20] [--workers 2] [--cpu]
 
 Each pass is one epoch of the same model, optimizer, batch size and samples. Passes of all sides take turns: peer, ours,
 peer, ours. Making batches is timed, evaluation is not. A ratio is that of the medians, with the quartiles of the ratios
@@ -16,6 +16,9 @@ of single rounds. Every case runs until its `--seconds` are used, three rounds a
   by length. The peers shuffle, and pad to the longest of the batch or of the data. A packed one skips padding.
 - `documents`: 5,000 texts of 3 to 120 words, one of 10,000, and means of embeddings. The peers are the runner's own
   loop over texts that are kept padded to the longest, and a shuffled loop over the same. It also shows the memory.
+- `text`: windows of 128 characters of a made text of `--megabytes`, and a GRU or nothing but the batches. The peers are
+  the runner's own loop over tables of all windows, and windows at random places of a memory-mapped file, cut one by one
+  with NumPy. It also shows the memory and the time that reading takes.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import io
 import json
 import multiprocessing
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -404,8 +408,8 @@ def documents(given: argparse.Namespace, clock: Clock) -> None:
         contents = contents_of(open_format(Dataset.model_validate(given_data), Path(name)))
     ready = prepared(contents, config, in_memory=True)
     model = partial(network, ready, "velodrome/embeddingbag", of="documents")
-    whole = padded_inputs(ready.train)
-    targets = ready.train.targets
+    assert isinstance(ready.train, preprocessing.ReadySplit)
+    whole, targets = padded_inputs(ready.train), ready.train.targets
     padded = dataclasses.replace(ready, train=preprocessing.ReadySplit(whole, targets))
 
     def permuted() -> Iterator[tuple[Any, ...]]:
@@ -420,7 +424,6 @@ def documents(given: argparse.Namespace, clock: Clock) -> None:
     }
     title = f"{len(targets):,} texts of 3 to 120 words and one of {longest:,}, embeddings, batches of {batch}"
     race(title, ours(ready, config, model, clock), peers, given.seconds)
-    assert isinstance(ready.train, preprocessing.ReadySplit)
     assert isinstance(ready.train.inputs, PackedInputs)
     kept = (contents.splits["train"].nbytes, ready.train.inputs.rows.nbytes)
     before = (len(targets) * (4 * longest + 16), sum(each.nbytes for each in whole.values()))
@@ -428,7 +431,105 @@ def documents(given: argparse.Namespace, clock: Clock) -> None:
         print(f"  memory {what}: {now / 2**20:.1f} MiB, padded {then / 2**20:.1f} MiB: {then / now:.0f} x")
 
 
-CASES = {"jpeg": jpeg, "table": table, "sequences": sequences, "documents": documents}
+# A running text
+
+
+def text(given: argparse.Namespace, clock: Clock) -> None:
+    """A made text of characters, as the runner cuts it, as tables of all windows, and as a memory-mapped file."""
+    batch, window = 32, 128
+    fields = {"name": "made", "format": "Text", "source": {"path": "text"}, "window": window}
+    with tempfile.TemporaryDirectory() as name:
+        made_text(Path(name) / "text", given.megabytes)
+        contents = timed_reading(Dataset.model_validate(fields), Path(name), clock)
+        whole = contents.splits["train"]
+        assert isinstance(whole, data.TokenWindows)
+        whole.stream.numpy().tofile(Path(name) / "train")
+        stored = np.memmap(Path(name) / "train", dtype=whole.stream.numpy().dtype, mode="r")
+        # A pass is over a part of the text: a table of all windows of a large one does not fit in memory.
+        part = dataclasses.replace(whole, stream=whole.stream[: given.windows * window + 1])
+        config = configured(batch)
+        task = tasks.fit("language-modelling", contents, config.preprocessing, config.training, device=CPU, seed=0)
+        ready = preprocessing.prepare(contents.with_splits(train=part), task)
+        every = data.whole(part)
+        table_ = preprocessing.ReadySplit(every.inputs["tokens"], every.targets)
+        tabled = dataclasses.replace(ready, train=table_)
+        mapped = partial(mapped_windows, stored, ready.lengths(batch), window)
+        title = f"{len(part):,} windows of {window} characters, batches of {batch}"
+        peers = {"tables of windows": (no_model(tabled, batch, clock), None), "mapped": (only(mapped, clock), 1.0)}
+        race(f"{title}, no model", no_model(ready, batch, clock), peers, given.seconds / 2)
+        model = partial(network, ready, "velodrome/gru", of="text", hidden=96)
+        peers = {
+            "tables of windows": (ours(tabled, config, model, clock), 1.0),
+            "mapped": (theirs(mapped, model, _next_tokens, clock), 1.0),
+        }
+        race(f"{title}, GRU", ours(ready, config, model, clock), peers, given.seconds / 2)
+
+
+def timed_reading(dataset: Dataset, folder: Path, clock: Clock) -> data.Contents:
+    """The text, and a line about the time and the memory that reading takes."""
+    before, begin = memory_peak(), clock()
+    contents = contents_of(open_format(dataset, folder))
+    seconds, peak = clock() - begin, memory_peak() - before
+    splits = [each for each in contents.splits.values() if isinstance(each, data.TokenWindows)]
+    count, kept = sum(len(each.stream) for each in splits), sum(each.nbytes for each in splits)
+    print(
+        f"  {count:,} characters, read in {seconds:.1f} s: {kept / count:.1f} bytes each, and at most "
+        f"{peak / count:.1f} while they were read (tables of windows: 16, so {16 * count / kept:.0f} x)",
+        flush=True,
+    )
+    return contents
+
+
+def mapped_windows(stored: Any, sizes: list[int], window: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of windows at random places of a mapped file, each cut by itself and put into one tensor."""
+
+    def stacked(places: list[int]) -> Tensor:
+        return torch.stack([torch.from_numpy(stored[at : at + window].astype(np.int64)) for at in places])
+
+    for size in sizes:
+        places = torch.randint(len(stored) - window, (size,)).tolist()
+        yield stacked(places), stacked([at + 1 for at in places])
+
+
+def only(batches: Callable[[], Iterable[Any]], clock: Clock) -> Pass:
+    """A pass that does nothing with its batches."""
+
+    def run() -> tuple[int, float]:
+        begin = clock()
+        seen = sum(len(targets) for _, targets in batches())
+        return seen, clock() - begin
+
+    return run
+
+
+def no_model(ready: preprocessing.Prepared, batch: int, clock: Clock) -> Pass:
+    """The runner's batches."""
+    return only(lambda: ready.batches(batch, torch.Generator().manual_seed(0)), clock)
+
+
+def made_text(path: Path, megabytes: int) -> None:
+    """Lower-case words, and two with characters beyond ASCII."""
+    random = np.random.default_rng(0)
+    words = ["".join(map(chr, random.integers(97, 123, length))) for length in random.integers(2, 10, 5000)]
+    words += ["\u00e9t\u00e9,", "\U0001d11e"]
+    block = " ".join(words[word] for word in random.integers(0, len(words), 200_000)).encode()
+    with path.open("wb") as file:
+        while file.tell() < megabytes * 10**6:
+            file.write(block)
+
+
+def memory_peak() -> int:
+    """The most memory that this process ever had, in bytes, of which mapped files are a part."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _next_tokens(model: nn.Module, inputs: Any) -> Tensor:
+    """Logits with the classes where the loss of windows wants them."""
+    outputs: Tensor = model(inputs[0])
+    return outputs.transpose(1, 2)
+
+
+CASES = {"jpeg": jpeg, "table": table, "sequences": sequences, "documents": documents, "text": text}
 
 
 def main() -> None:
@@ -442,6 +543,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--series", type=int, default=270)
     parser.add_argument("--documents", type=int, default=5000)
+    parser.add_argument("--megabytes", type=int, default=20, help="of the running text")
+    parser.add_argument("--windows", type=int, default=3000, help="of the running text, in one pass")
     parser.add_argument("--cpu", action="store_true", help="seconds of CPU, of the workers too: for a busy machine")
     given = parser.parse_args()
     threads.use(given.threads)

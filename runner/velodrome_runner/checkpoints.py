@@ -27,7 +27,7 @@ from velodrome_runner.log import complain, first_line, say
 from velodrome_runner.publish import write_durably
 
 # A change of what a checkpoint holds makes older ones unreadable.
-FORMAT = 1
+FORMAT = 2
 _PROGRESS = struct.Struct("<Qd")
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # A step takes microseconds in small models, and writing takes one: progress is noted no more often than this.

@@ -12,10 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from velodrome.canonical import digest
 from velodrome.errors import ConfigurationError
 from velodrome.metrics.catalogue import cost
-from velodrome.own_code import config_code
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import Checkpointing, DatasetFacts, Environment, Held, KeptFile, Phase
 from velodrome.results.scores import SampleScores
@@ -25,7 +23,6 @@ from velodrome.vocabulary import Keeping
 from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
 from velodrome_runner.artifacts import keep_weights
 from velodrome_runner.augmentation import TORCHVISION
-from velodrome_runner.checkpoints import Checkpoints
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, flops_definition
@@ -38,6 +35,7 @@ from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.tasks.base import QualityMeter
+from velodrome_runner.together import checkpoints_of
 from velodrome_runner.tracing import keep_trace
 from velodrome_runner.training import Trained, train
 from velodrome_runner.uncompiled import spare_the_compiler
@@ -137,26 +135,26 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
     )
     upheld.restore("checking the model")
 
-    checkpoints = _checkpoints(artifacts, settings, trial, facts, weights, environment)
-
     def on_progress(moment: TrainingState) -> None:
         memory.lap()
         on_phase("Training", moment)
 
     on_phase("Training", None)
-    with settings.ranks.joined(device), interference.watched("training"):
-        trained = train(
-            config,
-            prepared,
-            model,
-            seed=trial.seed,
-            device=device,
-            clock=clock,
-            on_progress=on_progress,
-            meter=energy,
-            ranks=settings.ranks,
-            checkpoints=checkpoints,
-        )
+    with settings.ranks.joined(device):
+        checkpoints = checkpoints_of(trial, settings, artifacts, facts, weights, environment)
+        with interference.watched("training"):
+            trained = train(
+                config,
+                prepared,
+                model,
+                seed=trial.seed,
+                device=device,
+                clock=clock,
+                on_progress=on_progress,
+                meter=energy,
+                ranks=settings.ranks,
+                checkpoints=checkpoints,
+            )
     upheld.restore("training")
     if not settings.ranks.leads:
         return None
@@ -313,32 +311,6 @@ def _energy(device: torch.device, concurrent: int, unavailable: dict[str, str]) 
     except Unmeasurable as error:
         unavailable["energy_joules"] = str(error)
         return None
-
-
-def _checkpoints(
-    artifacts: Artifacts | None,
-    settings: Settings,
-    trial: Trial,
-    facts: DatasetFacts,
-    weights: str | None,
-    environment: Environment,
-) -> Checkpoints:
-    """The checkpoints of this trial, if the job wants some. Those of a budget in seconds hold on one machine alone."""
-    every = None if artifacts is None else artifacts.checkpoint_seconds
-    if every is None:
-        return Checkpoints()
-    software = environment.software
-    machine = digest(environment.model_dump(mode="json", include={"hardware", "software", "resources"}), 16)
-    identity = {
-        "trial": trial.id,
-        "code": config_code(trial.config) or "",
-        "data set": facts.digest,
-        "initial weights": weights or "",
-        "version of torch": software.framework,
-        "version of Velodrome": software.velodrome,
-        "machine": "" if trial.config.budget.max_seconds is None else machine,
-    }
-    return Checkpoints(settings.kept(trial.index), every, identity=identity, machine=machine, attempt=settings.attempt)
 
 
 def _keeps_weights(artifacts: Artifacts | None, config: TrialConfig) -> bool:

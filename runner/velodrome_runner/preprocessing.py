@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.data import Contents, Samples, SampleSource
+from velodrome_runner.data import Contents, Samples, SampleSource, TokenWindows
 from velodrome_runner.data.stream import Stream, way
 from velodrome_runner.inputs.base import Inputs, PackedInputs, View, copied, repeated, split, taken, trimmed
 from velodrome_runner.memory import fits
@@ -30,6 +30,28 @@ class ReadySplit:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def batch(self, indices: Tensor) -> Batch:
+        """The samples at those indices, in that order."""
+        return Batch(taken(self.inputs, indices), self.targets.index_select(0, indices))
+
+
+@dataclass(frozen=True)
+class ReadyWindows:
+    """A running text on the device, from which a batch's windows are cut."""
+
+    windows: TokenWindows
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The windows at those indices, in that order, and their targets."""
+        samples = self.windows.take(indices)
+        return Batch(samples.inputs["tokens"], samples.targets)
+
+
+Ready = ReadySplit | ReadyWindows
+
 
 def _as_it_is(inputs: Inputs) -> Inputs:
     return inputs
@@ -39,15 +61,15 @@ def _as_it_is(inputs: Inputs) -> Inputs:
 class Prepared:
     """A trial's data, ready to iterate.
 
-    If `in_memory`, the splits are `ReadySplit`. Else they are sources of raw samples, which up to `cpus` processes
+    If `in_memory`, the splits are `Ready`. Else they are sources of raw samples, which up to `cpus` processes
     read, and batches are converted when needed. `batches` yields the same in both cases. `view` makes of a batch's
     inputs those that the model takes. `streams` are those that are open, by split.
     """
 
     task: Task
-    train: ReadySplit | SampleSource
-    validation: ReadySplit | SampleSource | None
-    test: ReadySplit | SampleSource
+    train: Ready | SampleSource
+    validation: Ready | SampleSource | None
+    test: Ready | SampleSource
     device: torch.device
     view: View = field(default=_as_it_is)
     cpus: int = 1
@@ -56,7 +78,7 @@ class Prepared:
     @property
     def in_memory(self) -> bool:
         """Whether the splits are on the device."""
-        return isinstance(self.train, ReadySplit)
+        return isinstance(self.train, Ready)
 
     def shown_to(self, model: nn.Module) -> Prepared:
         """The same data with only those inputs that this model's forward takes."""
@@ -74,6 +96,7 @@ class Prepared:
         split: SplitName = "train",
         order: Tensor | None = None,
         ranks: Ranks = ALONE,
+        own: torch.Generator | None = None,
         start: int = 0,
     ) -> Iterator[Batch]:
         """One pass over a split: inputs and targets on the device (images float32, channels-last).
@@ -84,10 +107,11 @@ class Prepared:
         batch may be smaller: no sample is left out.
 
         If several `ranks` have generators of the same state, each gets its share of every batch, which may be empty.
-        The generators keep equal states.
+        The generators keep equal states: each rank augments its share by a generator of its own, which is `own` if that
+        is given, and is seeded here.
 
         The first `start` batches of the training split are left out: they are neither read nor augmented, so the
-        generator is not where they would have left it.
+        generator that augments is not where they would have left it.
 
         Raises:
             ValueError: the training split has no generator.
@@ -103,7 +127,8 @@ class Prepared:
         if lengths is not None:
             whole = bucketed(whole, lengths.to(order.device), generator)
         if ranks.size > 1:
-            whole, generator = tuple(ranks.share(batch) for batch in whole), _own(generator, ranks.rank)
+            whole = tuple(ranks.share(batch) for batch in whole)
+            generator = _seeded(own or torch.Generator(generator.device), generator, ranks.rank)
         return self._augmented(whole, start, generator)
 
     def lengths(self, batch_size: int, ranks: int = 1) -> list[int]:
@@ -132,7 +157,7 @@ class Prepared:
 
     def reading(self, batch_size: int) -> str | None:
         """How training reads what does not fit in memory, in words; None if it fits."""
-        if isinstance(self.train, ReadySplit):
+        if isinstance(self.train, Ready):
             return None
         found = way(self.train, batch_size, cpus=self.cpus)
         return str(found) if found.workers else None
@@ -157,9 +182,11 @@ class Prepared:
         lengths = None if samples is None else self._sequence_lengths(samples)
         return None if lengths is None else lengths.argsort(stable=True).cpu()
 
-    def _sequence_lengths(self, samples: ReadySplit | SampleSource) -> Tensor | None:
+    def _sequence_lengths(self, samples: Ready | SampleSource) -> Tensor | None:
         """The lengths of these sequences, if the model takes lengths: then short batches need less time."""
         inputs: Inputs
+        if isinstance(samples, ReadyWindows):
+            return None
         if isinstance(samples, ReadySplit):
             if isinstance(samples.inputs, PackedInputs):
                 return samples.inputs.lengths
@@ -171,15 +198,13 @@ class Prepared:
         return None if isinstance(inputs, Tensor) else inputs.get("lengths")
 
     def _in_order(
-        self, samples: ReadySplit | SampleSource, batch_size: int, name: str, order: Tensor | None
+        self, samples: Ready | SampleSource, batch_size: int, name: str, order: Tensor | None
     ) -> Iterator[Batch]:
-        if isinstance(samples, ReadySplit):
-            if order is None and isinstance(samples.inputs, PackedInputs):
-                order = torch.arange(len(samples))
-            if order is not None:
+        if isinstance(samples, Ready):
+            if order is not None or isinstance(samples, ReadyWindows) or isinstance(samples.inputs, PackedInputs):
+                order = torch.arange(len(samples)) if order is None else order
                 yield from self._taken(samples, order.split(batch_size))
                 return
-            assert not isinstance(samples.inputs, PackedInputs)
             pairs = zip(split(samples.inputs, batch_size), samples.targets.split(batch_size), strict=True)
             # A copy of each batch: a model may change its inputs in place, and the next epoch needs them as they were.
             yield from (Batch(copied(inputs), targets) for inputs, targets in pairs)
@@ -188,17 +213,15 @@ class Prepared:
         yield from self._loaded(samples, order.split(batch_size), name)
 
     def _augmented(self, order: Sequence[Tensor], start: int, generator: torch.Generator) -> Iterator[Batch]:
-        if isinstance(self.train, ReadySplit):
+        if isinstance(self.train, Ready):
             batches = self._taken(self.train, order[start:])
         else:
             batches = self._loaded(self.train, order, "train", start)
         for batch in batches:
             yield self.task.augment(batch, generator)
 
-    def _taken(self, samples: ReadySplit, order: Sequence[Tensor]) -> Iterator[Batch]:
-        for indices in order:
-            chosen = indices.to(self.device)
-            yield Batch(taken(samples.inputs, chosen), samples.targets.index_select(0, chosen))
+    def _taken(self, samples: Ready, order: Sequence[Tensor]) -> Iterator[Batch]:
+        yield from (samples.batch(indices.to(self.device)) for indices in order)
 
     def _loaded(self, samples: SampleSource, order: Sequence[Tensor], name: str, start: int = 0) -> Iterator[Batch]:
         """The batches from number `start` on. The largest of all decides how they are read, now and later."""
@@ -240,19 +263,19 @@ def bucketed(batches: Sequence[Tensor], lengths: Tensor, generator: torch.Genera
     return (*(found[place] for place in order), last)
 
 
-def _viewed(part: ReadySplit | SampleSource, view: View) -> ReadySplit | SampleSource:
+def _viewed(part: Ready | SampleSource, view: View) -> Ready | SampleSource:
     if not isinstance(part, ReadySplit):
         return part
     inputs = part.inputs
     return replace(part, inputs=inputs.shown(view) if isinstance(inputs, PackedInputs) else view(inputs))
 
 
-def _own(generator: torch.Generator, rank: int) -> torch.Generator:
-    """A generator for this rank's augmentations, which does not change the one that all ranks share."""
+def _seeded(own: torch.Generator, generator: torch.Generator, rank: int) -> torch.Generator:
+    """The generator of this rank's augmentations, seeded from the one that all ranks share, which does not change."""
     copy = torch.Generator(generator.device)
     copy.set_state(generator.get_state())
     drawn = torch.randint(2**62, (1,), generator=copy, device=generator.device)
-    return torch.Generator(generator.device).manual_seed(int(drawn) + rank)
+    return own.manual_seed(int(drawn) + rank)
 
 
 def prepare(contents: Contents, task: Task, *, in_memory: bool | None = None, cpus: int = 1) -> Prepared:
@@ -268,7 +291,9 @@ def prepare(contents: Contents, task: Task, *, in_memory: bool | None = None, cp
     if not in_memory:
         return Prepared(task, train, validation, test, transform.device, cpus=cpus)
 
-    def ready(source: SampleSource, *, training: bool = False) -> ReadySplit:
+    def ready(source: SampleSource, *, training: bool = False) -> Ready:
+        if isinstance(source, TokenWindows):
+            return ReadyWindows(source.on(transform.device))
         return ReadySplit(transform.whole(source, training=training), source.targets.to(transform.device))
 
     validated = None if validation is None else ready(validation)

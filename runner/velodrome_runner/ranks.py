@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from velodrome.errors import TryAgain
 from velodrome_runner.log import first_line
@@ -22,6 +22,8 @@ from velodrome_runner.log import first_line
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+T = TypeVar("T")
 
 PORT = 29500
 # How long the first rank waits for the last to start, and each rank for messages of the others. Rank 0 may evaluate for
@@ -125,6 +127,16 @@ class Ranks:
         said = [value]
         distributed.broadcast_object_list(said, src=0)
         return said[0]
+
+    def gathered(self, value: T) -> list[T] | None:
+        """The values of all ranks, in their order, on rank 0; None on every other rank."""
+        if self.size == 1:
+            return [value]
+        from torch import distributed
+
+        found: list[Any] | None = [None] * self.size if self.leads else None
+        distributed.gather_object(value, found, dst=0)
+        return found
 
 
 ALONE = Ranks()

@@ -18,7 +18,7 @@ from velodrome.plan import TrialConfig
 from velodrome.results.records import CURVES, EpochPoint, StoppedBy
 from velodrome_runner.checkpoints import Checkpoints
 from velodrome_runner.evaluation import of_split, values_of
-from velodrome_runner.precision import autocast
+from velodrome_runner.precision import Autocast, autocast
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.ranks import ALONE, Ranks
 from velodrome_runner.recipe import Recipe
@@ -26,6 +26,7 @@ from velodrome_runner.reporting import TrainingState
 from velodrome_runner.states import generators, give_weights, set_generators, weights_of
 from velodrome_runner.stopping import EarlyStopper, reached
 from velodrome_runner.stopwatch import Loading, Meter, Stopwatch
+from velodrome_runner.together import SharedCheckpoints
 
 # Seconds between two readings of the loss inside an epoch. A reading makes a GPU finish its queued work, which costs
 # well under a thousandth of that.
@@ -79,7 +80,8 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
     batch. The first rank evaluates, and all ranks use its values. Batch normalisation uses a rank's own share.
 
     With `checkpoints`, training goes on from the last one, with the bits that an undisturbed one would have. Its steps
-    count as if they had been made here, with their seconds. Saving is not timed.
+    count as if they had been made here, with their seconds. Saving is not timed. If there are several `ranks`, those of
+    the first one count, and all go on from the same one.
 
     Raises:
         TrialFailed: `LossNotFinite` or `OutputNotFinite`, with the epoch.
@@ -95,7 +97,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
     recipe = Recipe(
         model, training, epochs=budget.max_epochs, batches=len(lengths), device=device, most=budget.max_steps
     )
-    checkpoints = checkpoints or Checkpoints()
+    shared = SharedCheckpoints(checkpoints or Checkpoints(), ranks)
 
     stopper = EarlyStopper(training.early_stopping) if training.early_stopping else None
     needed = {spec.metric for spec in (training.early_stopping, budget.target) if spec is not None}
@@ -111,28 +113,32 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
     weights_sum: int | torch.Tensor = 0
     seconds = before = rate = 0.0
     order, loss_sum = generator.get_state(), torch.zeros((), device=device)
+    augmenting = generator if ranks.size == 1 else torch.Generator(device)
     watch = Stopwatch(clock, device, meter)
     loading = Loading()
 
     def state() -> dict[str, Any]:
-        """Everything that training goes on from, between two steps."""
+        """Everything that training goes on from, between two steps, and that is the same on all ranks."""
         return {
             "place": (epoch, done, seen, int(weights_sum), samples, before, rate, loading.seconds, time_to_target),
             "order": order,
-            "generator": generator.get_state(),
-            "loss_sum": loss_sum,
             "curves": CURVES.dump_json(tuple(curves)).decode(),
             "kept": kept,
             "stopper": stopper.memory if stopper else None,
             "recipe": recipe.state(),
             "model": weights_of(model),
-            "generators": generators(),
         }
 
-    saved = checkpoints.restored()
+    def own() -> dict[str, Any]:
+        """What each rank has for itself."""
+        return {"generator": augmenting.get_state(), "loss_sum": loss_sum.cpu(), "generators": generators()}
+
+    saved = shared.restored()
     if saved is not None:
+        if ranks.size > 1:
+            _make_a_step(together, prepared, batch_size, ranks, context)
         epoch, done, seen, weights_sum, samples, before, rate, loaded, time_to_target = saved["place"]
-        order, loss_sum = saved["order"], saved["loss_sum"].to(device)
+        order, loss_sum = saved["order"], saved["own"]["loss_sum"].to(device)
         watch, loading = Stopwatch(clock, device, meter, before=saved["seconds"]), Loading(loaded)
         curves, kept = list(CURVES.validate_json(saved["curves"])), saved["kept"]
         if stopper:
@@ -149,10 +155,10 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
         next_look = watch.seconds + _LOOK_SECONDS
         model.train()
         watch.start()
-        batches = loading.timed(prepared.batches(batch_size, generator, ranks=ranks, start=done))
+        batches = loading.timed(prepared.batches(batch_size, generator, ranks=ranks, own=augmenting, start=done))
         if saved is not None:  # the order of this epoch is drawn, and what is drawn next follows the last step
-            generator.set_state(saved["generator"])
-            set_generators(saved["generators"])
+            augmenting.set_state(saved["own"]["generator"])
+            set_generators(saved["own"]["generators"])
             saved = None
         for length, batch in zip(lengths[done:], batches, strict=True):
             with context():
@@ -178,9 +184,9 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
             if recipe.steps >= max_steps:
                 stopped_by = "maxSteps"
                 break
-            if recipe.between_steps and checkpoints.due(recipe.steps, now):
+            if recipe.between_steps and shared.due(recipe.steps, now):
                 now = watch.stop()
-                checkpoints.save(recipe.steps, now, state() | {"seconds": now})
+                shared.save(recipe.steps, now, state, own())
                 watch.start()
             if now >= next_look and ranks.leads:
                 now = watch.stop()
@@ -244,6 +250,20 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
         time_to_target=time_to_target,
         validation=curves[(best or epoch) - 1].validation,
     )
+
+
+def _make_a_step(together: nn.Module, prepared: Prepared, batch_size: int, ranks: Ranks, context: Autocast) -> None:
+    """Makes a step that counts nowhere, before a state is restored: it changes what that state has, and nothing else.
+
+    After its first backward pass, DistributedDataParallel puts gradients in another order, once. In which order three
+    or more ranks add them up depends on it, and so do the last bits of the sums.
+    """
+    together.train()
+    batch = next(prepared.batches(batch_size, torch.Generator(prepared.device), ranks=ranks))
+    with context():
+        loss, _ = prepared.task.loss(prepared.task.call_in_training(together, batch), batch.targets)
+    loss.backward()
+    together.zero_grad(set_to_none=True)
 
 
 def per_epoch(keys: Collection[str] | None) -> set[str]:

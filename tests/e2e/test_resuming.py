@@ -22,6 +22,7 @@ from velodrome.store import Store
 _RUNS = Path("/var/tmp/velodrome-runs")  # noqa: S108 - what the volume of this test shows
 EPOCHS = 20
 LOSSES = 3
+COMPLETION = "batch.kubernetes.io/job-completion-index"
 
 
 @pytest.fixture
@@ -53,14 +54,19 @@ def trained(name: str, claim: str) -> dict[str, Any]:
 
 
 def result(kube: Kube, name: str) -> TrialResult:
+    (found,) = results(kube, name).values()
+    return found
+
+
+def results(kube: Kube, name: str) -> dict[str, TrialResult]:
+    """The results of a race that has one trial for each entry."""
     kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=10m")
     with administrator(kube) as client, Store(client) as store:
-        (record,) = store.records(uid_of(kube, name))
-    return record.result
+        return {record.result.entry: record.result for record in store.records(uid_of(kube, name))}
 
 
-def lose_a_pod(kube: Kube, name: str, folder: Path, lost: list[str]) -> None:
-    """Deletes the race's pod without any grace when it has saved a checkpoint of its own."""
+def lose_a_pod(kube: Kube, name: str, folder: Path, lost: list[str], index: int = 0) -> None:
+    """Deletes the race's pod of that completion index without any grace when its trial has a checkpoint of its own."""
 
     def saved() -> str | None:
         try:
@@ -71,7 +77,7 @@ def lose_a_pod(kube: Kube, name: str, folder: Path, lost: list[str]) -> None:
         return noted["attempt"] if own else None
 
     lost.append(kube.wait("a checkpoint of a pod that runs", saved, 240))
-    (pod,) = running(kube, name)
+    (pod,) = [each for each in running(kube, name) if each["metadata"]["labels"][COMPLETION] == str(index)]
     kube("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
 
 
@@ -105,6 +111,38 @@ def test_a_trial_that_loses_its_pods_ends_with_the_weights_of_an_undisturbed_one
     assert hashlib.sha256((folder / kept.name).read_bytes()).hexdigest() == kept.sha256
     trials = installed.get("bmj", name)["status"]["trials"]
     assert (trials["succeeded"], trials.get("failed", 0)) == (1, 0)
+
+
+def test_pods_that_train_together_go_on_from_the_same_checkpoint_whichever_is_lost(
+    installed: Kube, name: str, claim: str
+) -> None:
+    """Two entries are the same network with the same seed, and only pods of the first one are lost."""
+    document = trained(name, claim)
+    document["spec"] |= {
+        "entries": [{"name": each, "model": {"name": "velodrome/cnn"}} for each in ("disturbed", "undisturbed")],
+        "runner": {"nodes": 2},
+        "execution": {"isolation": "None", "parallelism": 1},
+    }
+    installed.apply(document)
+    folder = _RUNS / "velodrome" / uid_of(installed, name) / keys.KEPT_TRIALS / "0"
+    lost: list[str] = []
+    for index in (1, 0):
+        lose_a_pod(installed, name, folder, lost, index)
+    found = results(installed, name)
+
+    disturbed, undisturbed = found["disturbed"], found["undisturbed"]
+    assert disturbed.held is not None
+    assert undisturbed.held is not None
+    assert disturbed.held.trained_weights == undisturbed.held.trained_weights
+    assert disturbed.seed == undisturbed.seed
+    assert disturbed.checkpoints is not None
+    assert [each.attempt for each in disturbed.checkpoints.resumed] == lost
+    assert all(each.step > 0 for each in disturbed.checkpoints.resumed), "each went on, and none began again"
+    assert disturbed.checkpoints.problem is None
+    assert undisturbed.checkpoints is not None
+    assert undisturbed.checkpoints.resumed == ()
+    trials = installed.get("bmj", name)["status"]["trials"]
+    assert (trials["succeeded"], trials.get("failed", 0)) == (2, 0)
 
 
 def test_a_claim_that_pods_may_not_write_to_fails_the_race_with_the_fix(installed: Kube, name: str, claim: str) -> None:

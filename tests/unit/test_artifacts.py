@@ -43,10 +43,6 @@ def test_files_change_no_identity() -> None:
         ({"artifacts": {"checkpointSeconds": 0}}, "spec.artifacts.checkpointSeconds"),
         ({"artifacts": {"claimName": "../up"}}, "spec.artifacts.claimName"),
         (
-            {"artifacts": {"checkpointSeconds": 5}, "runner": {"nodes": 2}, "training": {"batchSize": 64}},
-            "a trial that 2 pods train together has no checkpoints",
-        ),
-        (
             {
                 "artifacts": {"claimName": "runs"},
                 "runner": {"volumes": [{"name": "a", "mountPath": "/scratch/artifacts/mine", "emptyDir": {}}]},

@@ -315,6 +315,17 @@ def test_what_a_cluster_lacks_is_named_with_its_fix(
     assert says in told[0]["found"]
 
 
+@pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteOncePod"])
+def test_pods_of_one_trial_need_a_claim_that_all_may_mount(check: Checker, mode: str) -> None:
+    job = json.loads(json.dumps(JOB))
+    job["spec"] |= {"artifacts": {"claimName": "runs", "checkpointSeconds": 60}, "execution": {"parallelism": 1}}
+    job["spec"]["runner"]["nodes"] = 2
+    (found,) = [each for each in check([*world(), claim("runs", mode)], job)["volumes"] if "runs" in each["found"]]
+    assert found["status"] == ("missing" if mode == "ReadWriteOncePod" else "warning")
+    words = "use a claim of ReadWriteMany, or write spec.execution.parallelism: 1 and spec.runner.nodes: 1"
+    assert found["fix"] == words
+
+
 def test_a_claim_that_waits_for_its_first_pod_is_ok(check: Checker) -> None:
     objects = world()
     instead(claim("datasets", "ReadOnlyMany", "Pending", "late"))(objects)

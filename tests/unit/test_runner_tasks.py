@@ -21,7 +21,7 @@ from velodrome.vocabulary import MODEL_ARGS, VOID, DataKind
 from velodrome_runner import tasks
 from velodrome_runner.checks import check_model
 from velodrome_runner.data import Memory, Samples, Schema
-from velodrome_runner.data.texts import IGNORED
+from velodrome_runner.data.windows import IGNORED
 from velodrome_runner.models import build
 from velodrome_runner.preprocessing import Prepared, ReadySplit
 from velodrome_runner.tasks.base import QualityMeter, Reading, Task

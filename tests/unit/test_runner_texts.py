@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,13 @@ from torch import nn
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset, Preprocessing, Training
 from velodrome_runner import evaluation, tasks
-from velodrome_runner.data import Contents, open_contents, whole
+from velodrome_runner.data import Contents, Samples, TokenWindows, characters, open_contents, whole
 from velodrome_runner.data.loading import read
-from velodrome_runner.data.texts import IGNORED, windows
-from velodrome_runner.preprocessing import prepare
+from velodrome_runner.data.windows import IGNORED
+from velodrome_runner.preprocessing import ReadyWindows, prepare
 
 FRACTIONS = {"fractions": {"validation": 0.2, "test": 0.3}}
+CPU = torch.device("cpu")
 RHYME = "the bee, the tree: see?\n"
 
 
@@ -32,6 +36,10 @@ def stored(folder: Path, content: str | bytes, name: str = "text") -> Path:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     return folder
+
+
+def windows_of(contents: Contents) -> dict[str, TokenWindows]:
+    return {name: source for name, source in contents.splits.items() if isinstance(source, TokenWindows)}
 
 
 def text_of(contents: Contents, split: str) -> str:
@@ -53,18 +61,135 @@ def test_a_text_is_cut_by_position_and_no_character_is_in_two_splits(tmp_path: P
     assert written[-1] == text[115:119]
 
 
+def tabled(stream: torch.Tensor, size: int, *, once: bool) -> Samples:
+    """All windows and their targets as two tables, written down at once."""
+    last = len(stream) - 1 - size
+    starts = [*range(0, last, size), last]
+    tokens, targets = (torch.stack([stream[at + on : at + on + size] for at in starts]).long() for on in (0, 1))
+    if once and len(starts) > 1:
+        targets[-1, : starts[-2] + size - last] = IGNORED
+    return Samples({"tokens": tokens}, targets)
+
+
 @pytest.mark.parametrize("size", range(2, 12))
 @pytest.mark.parametrize("length", [12, 13, 24])
 def test_each_token_but_the_first_is_predicted_exactly_once(length: int, size: int) -> None:
     stream = torch.arange(length)
-    samples = windows(stream, size, once=True)
+    samples = whole(TokenWindows(stream, size, once=True))
     counted = samples.targets != IGNORED
     assert samples.targets[counted].tolist() == list(range(1, length))
     assert torch.equal(samples.inputs["tokens"][counted] + 1, samples.targets[counted])
-    training = windows(stream, size, once=False)
+    training = whole(TokenWindows(stream, size, once=False))
     assert torch.equal(training.inputs["tokens"], samples.inputs["tokens"])
     assert torch.equal(training.targets, training.inputs["tokens"] + 1)
     assert training.targets.unique().tolist() == list(range(1, length))
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32])
+@pytest.mark.parametrize(("length", "size"), [(3, 2), (97, 8), (96, 8), (105, 8), (104, 8)])
+@pytest.mark.parametrize("once", [True, False])
+def test_windows_are_cut_as_in_a_table(length: int, size: int, kind: torch.dtype, *, once: bool) -> None:
+    stream = torch.randint(0, 128, (length,), generator=torch.Generator().manual_seed(0)).to(kind)
+    source, table = TokenWindows(stream, size, once=once), tabled(stream, size, once=once)
+    assert len(source) == len(table)
+    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(1)).repeat(2)
+    for found, expected in ((source.take(order), table.take(order)), (whole(source), table)):
+        assert torch.equal(found.inputs["tokens"], expected.inputs["tokens"])
+        assert torch.equal(found.targets, expected.targets)
+        assert found.inputs["tokens"].is_contiguous()
+        assert found.targets.is_contiguous()
+    assert torch.equal(source.targets, table.targets)
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["on the device", "read when needed"])
+def test_batches_are_those_of_tables_of_windows(tmp_path: Path, *, made: bool) -> None:
+    contents = read(job(), stored(tmp_path, "".join(f"{number:b} \u00df " for number in range(300))))
+    task = tasks.fit("language-modelling", contents, Preprocessing(), Training(), device=CPU, seed=0)
+    splits = {name: tabled(source.stream, 4, once=name != "train") for name, source in windows_of(contents).items()}
+    order = torch.randperm(len(splits["train"]), generator=torch.Generator().manual_seed(7))
+    ready = prepare(contents, task, in_memory=made)
+    batches = list(ready.batches(16, torch.Generator().manual_seed(7)))
+    for batch, indices in zip(batches, order.split(ready.lengths(16)), strict=True):
+        expected = splits["train"].take(indices)
+        assert torch.equal(batch.inputs, expected.inputs["tokens"])
+        assert torch.equal(batch.targets, expected.targets)
+    tested = list(ready.batches(16, split="test"))
+    assert torch.equal(torch.cat([batch.inputs for batch in tested]), splits["test"].inputs["tokens"])
+    assert torch.equal(torch.cat([batch.targets for batch in tested]), splits["test"].targets)
+
+
+@pytest.mark.parametrize(("known", "taken"), [(200, 1), (256, 1), (257, 2), (40_000, 4)])
+def test_a_token_takes_one_to_four_bytes_and_nothing_is_kept_twice(tmp_path: Path, known: int, taken: int) -> None:
+    text = "".join(chr(0x10000 + number % known) for number in range(3 * known))
+    contents = read(job(splits={"fractions": {"validation": 0.1, "test": 0.1}}), stored(tmp_path, text))
+    assert len(contents.schema.tokens) == known
+    assert sum(source.nbytes for source in contents.splits.values()) == taken * len(text)
+    task = tasks.fit("language-modelling", contents, Preprocessing(), Training(), device=CPU, seed=0)
+    ready = prepare(contents, task)
+    assert isinstance(ready.train, ReadyWindows)
+    assert ready.train.windows.stream.data_ptr() == windows_of(contents)["train"].stream.data_ptr()
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bytes"])
+def test_reading_takes_little_more_than_the_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: str
+) -> None:
+    monkeypatch.setattr(characters, "AT_ONCE", 2**12)
+    text = "".join(f"{number:b} sheep, " for number in range(100_000))
+    for part in range(4):
+        stored(tmp_path, text, f"text/{part}")
+    tracemalloc.start()
+    try:
+        contents = read(job(tokens=tokens), tmp_path)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    table = 4 * 0x110000  # of all characters, while they are numbered
+    assert sum(len(source.stream) for source in windows_of(contents).values()) == 4 * len(text)
+    assert kept < 1.1 * 4 * len(text)
+    assert peak < 1.1 * 4 * len(text) + table
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5, 64])
+def test_pieces_of_any_size_give_the_same_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    text = "\ufeff\ufeff" + "".join(f"{number} \u00df\u8449\U0001d11e " for number in range(40))
+    folder = stored(tmp_path, text)
+    monkeypatch.setattr(characters, "AT_ONCE", at_once)
+    found = read(job(), folder)
+    length = len(text) - 1
+    last = length - round(0.3 * length)
+    first = last - round(0.2 / (1 - 0.3) * last)
+    train, validation, test = text[1:][:first], text[1:][first:last], text[1:][last:]
+    assert (text_of(found, "validation"), text_of(found, "test")) == (validation, test)
+    expected = hashlib.sha256(json.dumps({"kind": "text", "tokens": "characters"}).encode())
+    for name, part in (("train", train), ("validation", validation), ("test", test)):
+        expected.update(name.encode() + len(part).to_bytes(8, "little") + part.encode("utf-32-le"))
+    assert found.digest == f"sha256:{expected.hexdigest()}"
+    begins = r"byte {} \({}\) begins no character"
+    for wrong, at, words in (
+        (b"\xff", 1, begins.format("{}", "0xff")),
+        (b"\xe8\x91a", 1, begins.format("{}", "0xe8")),
+        (b"\xf0\x9d\x84", 1, begins.format("{}", "0xf0")),
+        (b"a\0", 2, r"U\+0000, at byte {},"),
+    ):
+        stored(tmp_path, text.encode() + wrong)
+        with pytest.raises(ConfigurationError, match=words.format(len(text.encode()) + at)):
+            read(job(), folder)
+
+
+def test_a_file_of_bytes_that_does_not_fit_stays_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = stored(tmp_path, bytes(range(256)) * 40)
+    held = open_contents(job(tokens="bytes"), folder=folder, seed=0)
+    monkeypatch.setattr(characters, "fits", lambda size, device: size < 10_240 and device.type == "cpu")
+    found = open_contents(job(tokens="bytes"), folder=folder, seed=0)
+    assert held.facts.reading is None
+    assert found.facts == held.facts.model_copy(update={"reading": "from files, when it is needed"})
+    task = tasks.fit("language-modelling", found.contents, Preprocessing(), Training(), device=CPU, seed=0)
+    ours, theirs = (prepare(each.contents, task).batches(8, torch.Generator().manual_seed(0)) for each in (found, held))
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert torch.equal(one.targets, other.targets)
+    assert all(source.mapped for source in windows_of(found.contents).values())
 
 
 def test_the_validation_split_is_the_end_of_the_training_part_whatever_the_seed(tmp_path: Path) -> None:
@@ -192,7 +317,7 @@ class Unigram(nn.Module):
 def test_a_split_is_scored_over_all_of_its_characters(tmp_path: Path, batch_size: int, *, made: bool) -> None:
     """Of a model that only counts characters, the perplexity is known without windows and batches."""
     contents = read(job(), stored(tmp_path, "".join(f"{number:b} ß " for number in range(300))))
-    task = tasks.fit("language-modelling", contents, Preprocessing(), Training(), device=torch.device("cpu"), seed=0)
+    task = tasks.fit("language-modelling", contents, Preprocessing(), Training(), device=CPU, seed=0)
     logits = torch.arange(float(len(contents.schema.tokens)))
     meter = evaluation.of_split(
         prepare(contents, task, in_memory=made), "test", Unigram(logits), batch_size,

@@ -9,16 +9,10 @@ from velodrome.spec.raw import Broken, as_mapping, as_text, numbered
 from velodrome.spec.volumes import ARTIFACTS_FOLDER
 from velodrome.spec.wording import Location, shown
 
-_HERE: Location = ("spec", "artifacts")
-
 
 def artifact_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    """Trials of several pods have no checkpoints, and nothing else may lie where the claim is mounted."""
+    """Nothing else may lie where the claim is mounted."""
     artifacts, runner = as_mapping(spec.get("artifacts")), as_mapping(spec.get("runner"))
-    nodes = runner.get("nodes")
-    if artifacts.get("checkpointSeconds") is not None and isinstance(nodes, int) and nodes > 1:
-        message = f"a trial that {nodes} pods train together has no checkpoints"
-        yield Broken((*_HERE, "checkpointSeconds"), message, "leave it out, or write runner.nodes: 1")
     if artifacts.get("claimName") is not None:
         for index, volume in numbered(runner.get("volumes")):
             path = as_text(volume.get("mountPath"))

@@ -25,7 +25,7 @@ def check(contents: Contents, name: str) -> None:
     classes = contents.schema.classes
     if classes is not None:
         refuse_names(classes, lambda _: name)
-    if contents.kind == "masks":
+    if contents.kind in ("masks", "text"):
         return  # all of them were looked at when they were opened
     if classes is not None and contents.kind == "scenes":
         _check_boxes(contents, classes, name)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from velodrome.vocabulary import DataKind
 from velodrome_runner.data.ragged import Ragged
+from velodrome_runner.data.windows import IGNORED, cut
 
 Kind = DataKind
 # A name, the shape of a tensor, and the tensor in pieces along its first axis.
@@ -166,8 +167,59 @@ class Unpadded:
             yield functional.pad(values, (0, self.longest - values.shape[-1]))
 
 
-# What is in memory.
-Held = Memory | Unpadded
+@dataclass(frozen=True, slots=True)
+class TokenWindows:
+    """A source of windows of a stream (n,) of tokens, n > `size`, and, one place further on, of their targets.
+
+    `once`: targets that an earlier window has are `IGNORED`, so that each token but the first is predicted exactly
+    once. `mapped`: the stream is a file that is read when it is needed.
+    """
+
+    stream: Tensor
+    size: int
+    once: bool
+    mapped: bool = False
+
+    def __len__(self) -> int:
+        return -(-self._last // self.size) + 1
+
+    @property
+    def _last(self) -> int:
+        """Where the last window begins."""
+        return len(self.stream) - 1 - self.size
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of all windows, cut now: they take many times the memory of the stream."""
+        return self.take(torch.arange(len(self))).targets
+
+    @property
+    def lengths(self) -> None:
+        """All windows are equally long."""
+        return
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the stream takes."""
+        return self.stream.nbytes
+
+    def on(self, device: torch.device) -> TokenWindows:
+        """The same windows of a stream on that device, which is copied only if it is elsewhere."""
+        return replace(self, stream=self.stream.to(device))
+
+    def take(self, indices: Tensor) -> Samples:
+        """The windows at those indices, in that order."""
+        tokens, following = cut(self.stream, (indices * self.size).clamp_(max=self._last), self.size)
+        overlap = -self._last % self.size  # of the last window with the one before
+        if self.once and overlap:
+            passed = torch.arange(self.size, device=self.stream.device) < overlap
+            following.masked_fill_((indices == len(self) - 1)[:, None] & passed, IGNORED)
+        return Samples({"tokens": tokens}, following)
+
+
+# What is in memory as tensors of all samples, and what is in memory at all.
+Tensors = Memory | Unpadded
+Held = Tensors | TokenWindows
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +266,7 @@ def whole(source: SampleSource) -> Samples:
     return source.samples if isinstance(source, Memory) else source.take(torch.arange(len(source)))
 
 
-def kept(source: SampleSource, longest: int) -> Held:
+def kept(source: SampleSource, longest: int) -> Tensors:
     """All samples of a source in memory, read now. `longest` is the length of the longest of all splits."""
     lengths = source.lengths
     if lengths is None or bool((lengths == longest).all()):
@@ -283,12 +335,17 @@ def in_memory(contents: Contents) -> bool:
     return all(isinstance(source, Held) for source in contents.splits.values())
 
 
+def mapped(contents: Contents) -> bool:
+    """Whether the data are a file on the disk, which the system reads a page at a time."""
+    return any(isinstance(source, TokenWindows) and source.mapped for source in contents.splits.values())
+
+
 def images(pixels: Tensor, labels: Tensor) -> Memory:
     """A source of images (n, channels, height, width) uint8 with their labels (n,) int64, in memory."""
     return Memory(Samples({"images": pixels}, labels))
 
 
-def sequences(pieces: Iterable[Tensor], lengths: Tensor, targets: Tensor) -> Held:
+def sequences(pieces: Iterable[Tensor], lengths: Tensor, targets: Tensor) -> Tensors:
     """A source in memory of sequences of these lengths (n,), whose steps come in pieces (steps, channels) float32."""
     rows, longest = Ragged.joined(pieces, lengths), int(lengths.max())
     if bool((lengths < longest).any()):

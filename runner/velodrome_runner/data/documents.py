@@ -24,16 +24,8 @@ import torch
 from velodrome.spec import Dataset, DatasetSplits
 from velodrome.vocabulary import MOST_WORDS
 from velodrome_runner.data.columns import flat, targets_of, text_of
-from velodrome_runner.data.contents import Held, Schema, Unpadded
-from velodrome_runner.data.format import (
-    UNREADABLE,
-    Description,
-    InMemory,
-    corrupt,
-    divided,
-    invalid,
-    samples_digest,
-)
+from velodrome_runner.data.contents import Schema, Tensors, Unpadded
+from velodrome_runner.data.format import UNREADABLE, Description, InMemory, corrupt, divided, invalid, samples_digest
 from velodrome_runner.data.ragged import Ragged
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
 from velodrome_runner.data.table_files import JSON_LINES, named, opened, read_csv, read_rows
@@ -86,7 +78,7 @@ def read_documents(dataset: Dataset, place: Path) -> LabelledTexts:
     equal = bool((coded.lengths == longest).all())
     schema = Schema((longest,), classes, target=target, equal=equal, tokens=known)
     pool = Unpadded("tokens", coded, targets, longest)
-    parts = {name: source for name, source in divided(pool, names).items() if isinstance(source, Held)}
+    parts = {name: source for name, source in divided(pool, names).items() if isinstance(source, Tensors)}
     return LabelledTexts(Description("documents", schema, *numbered), parts)
 
 

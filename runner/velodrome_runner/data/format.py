@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.data.contents import Contents, Held, Kind, Samples, SampleSource, Schema, part
+from velodrome_runner.data.contents import Contents, Kind, Samples, SampleSource, Schema, Tensors, part
 
 # What reading a file raises that is missing or forbidden, or, of a packed one, damaged or cut.
 UNREADABLE = (OSError, EOFError, zlib.error)
@@ -57,7 +57,7 @@ class InMemory:
     """A format whose splits have been read. Its digest is of the tensors: see `samples_digest`."""
 
     description: Description
-    parts: Mapping[str, Held]
+    parts: Mapping[str, Tensors]
 
     def describe(self) -> Description:
         """What a sample is."""
@@ -89,7 +89,7 @@ def contents_of(format_: Format) -> Contents:
     )
 
 
-def samples_digest(kind: Kind, schema: Schema, splits: Mapping[str, Held]) -> str:
+def samples_digest(kind: Kind, schema: Schema, splits: Mapping[str, Tensors]) -> str:
     """The digest of samples in memory, which does not depend on how and where they are stored.
 
     Samples of unequal lengths count as if they were padded with zeros to the longest of all; no more than a few of them

@@ -14,7 +14,7 @@ from velodrome.spec import Dataset, Source
 from velodrome.text import line
 from velodrome.vocabulary import BUNDLED, FORMATS
 from velodrome_runner.data.checks import check
-from velodrome_runner.data.contents import Contents, Memory, Schema, images, in_memory, kept, whole
+from velodrome_runner.data.contents import Contents, Memory, Schema, images, in_memory, kept, mapped, whole
 from velodrome_runner.data.digits import read_digits
 from velodrome_runner.data.fetching import FULL
 from velodrome_runner.data.format import Format, contents_of, corrupt
@@ -76,7 +76,7 @@ def opened(contents: Contents, dataset: Dataset, seed: int) -> OpenedData:
         test_samples=len(contents.splits["test"]),
         shape=contents.schema.shape,
         classes=contents.schema.classes or (),
-        reading=None if in_memory(contents) else "from files, when it is needed",
+        reading=None if in_memory(contents) and not mapped(contents) else "from files, when it is needed",
     )
     return OpenedData(contents, facts)
 

@@ -18,7 +18,7 @@ import torch
 from velodrome.spec import Columns, Dataset, DatasetSplits
 from velodrome.text import counted
 from velodrome_runner.data.columns import flat, is_numeric, numbers, pointed, targets_of, text_of
-from velodrome_runner.data.contents import Held, Schema, sequences
+from velodrome_runner.data.contents import Schema, Tensors, sequences
 from velodrome_runner.data.format import Description, InMemory, divided, invalid
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
 from velodrome_runner.data.table_files import Rows, named, read_csv, read_rows
@@ -85,7 +85,7 @@ def read_sequence_csv(dataset: Dataset, place: Path, *, task: str | None = None)
         numbered = numbered_groups(groups, names, splits.group)
     shape = (len(channels), int(cut.lengths.max()))
     schema = Schema(shape, classes, numeric=tuple(channels), target=target, equal=bool((cut.lengths == shape[1]).all()))
-    parts = {name: source for name, source in divided(pool, names).items() if isinstance(source, Held)}
+    parts = {name: source for name, source in divided(pool, names).items() if isinstance(source, Tensors)}
     return InMemory(Description("sequences", schema, *numbered), parts)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset
 from velodrome_runner.data.class_names import refuse_names
-from velodrome_runner.data.contents import Held, Schema, sequences
+from velodrome_runner.data.contents import Schema, Tensors, sequences
 from velodrome_runner.data.format import Description, InMemory, corrupt, divided, invalid, missing
 from velodrome_runner.data.splitting import by_fractions
 
@@ -76,7 +76,7 @@ def read_time_series(dataset: Dataset, place: Path) -> InMemory:
     longest = int(lengths.max())
     equal = bool((lengths == longest).all())
     schema = Schema((series[0].shape[0], longest), files[0].header.classes, target="class", equal=equal)
-    parts = {name: source for name, source in divided(pool, names).items() if isinstance(source, Held)}
+    parts = {name: source for name, source in divided(pool, names).items() if isinstance(source, Tensors)}
     return InMemory(Description("sequences", schema), parts)
 
 

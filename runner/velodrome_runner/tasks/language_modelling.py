@@ -16,7 +16,7 @@ from velodrome.spec import Training
 from velodrome.tasks import TASKS
 from velodrome.vocabulary import Keeping
 from velodrome_runner.data import SampleSource, Schema
-from velodrome_runner.data.texts import IGNORED
+from velodrome_runner.data.windows import IGNORED
 from velodrome_runner.inputs import Transform
 from velodrome_runner.inputs.base import Inputs
 from velodrome_runner.tasks.base import QualityMeter, Reading, Task

@@ -38,7 +38,7 @@ class RegressionTask(Task):
 
     @classmethod
     def fit(cls, train: SampleSource, schema: Schema, training: Training, transform: Transform) -> Self:
-        if schema.classes is not None or not train.targets.is_floating_point():
+        if schema.classes is not None or not train.take(torch.tensor([0])).targets.is_floating_point():
             raise ConfigurationError(
                 f"the target{f' {schema.target}' if schema.target else ''} is a class, not a number: "
                 "write spec.task: classification, or name a column of numbers as spec.dataset.target",

@@ -66,14 +66,18 @@ def _claim(kubectl: Kubectl, claim: ClaimedVolume, found: Raw, needs: PodNeeds) 
     if claim.written and set(modes) == {"ReadOnlyMany"}:
         fix = "leave readOnly out, or use a claim of another access mode"
         return Check("volumes", "missing", f"{claim.name} can only be read ({claim.field})", fix)
+    fix = f"use a claim of {'' if claim.written else 'ReadOnlyMany or '}ReadWriteMany, or write {_alone(needs)}"
     if needs.pods > 1 and set(modes) == {"ReadWriteOncePod"}:
-        fix = "write spec.execution.parallelism: 1, or use a claim of ReadOnlyMany or ReadWriteMany"
         return Check("volumes", "missing", f"one pod at a time may mount {claim.name} ({claim.field})", fix)
     if needs.pods > 1 and set(modes) <= {"ReadWriteOnce", "ReadWriteOncePod"}:
-        fix = "use a claim of ReadOnlyMany or ReadWriteMany, or write spec.execution.parallelism: 1"
         return Check("volumes", "warning", f"one node at a time may mount {claim.name}: the other pods wait", fix)
     phase = "bound" if found["status"].get("phase") == "Bound" else "bound when the first pod starts"
     return Check("volumes", "ok", f"{claim.name} is {phase}, {', '.join(modes)}")
+
+
+def _alone(needs: PodNeeds) -> str:
+    """What to write so that one pod runs at a time."""
+    return "spec.execution.parallelism: 1" + (" and spec.runner.nodes: 1" if needs.per_trial > 1 else "")
 
 
 def object_checks(kubectl: Kubectl, namespace: str, needs: PodNeeds) -> Iterator[Check]:
