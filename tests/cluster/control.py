@@ -42,6 +42,10 @@ class Cluster:
         """
         build(self.at, api_only=api_only)
 
+    def begin_images(self, *others: str) -> None:
+        """Begins to build what changed, of the components and these others, while the caller goes on."""
+        recipes.begin_to_build(self.at, (*recipes.COMPONENTS, *others))
+
     def load_images(self) -> dict[str, str]:
         """Builds what changed and loads it: each component's image by digest."""
         return recipes.load_all(self.at)

@@ -54,6 +54,9 @@ class Foreign(Cluster):
     def build(self, *, api_only: bool = False) -> None:
         """Builds nothing."""
 
+    def begin_images(self, *others: str) -> None:
+        """Begins nothing: such images are there, or are built when they are loaded."""
+
     def enforce_policies(self) -> None:
         """Leaves the network to whoever runs the cluster."""
 

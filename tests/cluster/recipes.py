@@ -6,12 +6,15 @@ their digest. debootstrap makes the base, so that no registry is needed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.cluster import commands, images
-from tests.cluster.build import install
+from tests.cluster.build import BuildError, install
 from tests.cluster.layout import Layout
 from tools.imaging import components
 
@@ -23,6 +26,8 @@ PACKAGES = ("buildah", "debootstrap")
 # Every file is given one time: what is in an image decides its digest, and not when it was built.
 _TIMESTAMP = "1700000000"
 COMPONENTS = ("operator", "runner", "leaderboard", "redis")
+# One image is built at a time: another thread may build ahead of the one that needs it.
+_BUILDING = threading.RLock()
 
 
 def load_all(at: Layout) -> dict[str, str]:
@@ -37,21 +42,46 @@ def load(at: Layout, component: str) -> str:
     present = images.pinned(at, name)
     if present is not None:
         return present
-    install(PACKAGES)
+    return images.load(at, build(at, component))[name]
+
+
+def begin_to_build(at: Layout, components: Iterable[str]) -> None:
+    """Builds images in a thread, in this order, while the caller does something else: `load` waits for its image."""
+
+    def work() -> None:
+        with contextlib.suppress(BuildError, commands.CommandFailed):  # who needs one builds it again, and is told
+            for component in components:
+                build(at, component)
+
+    threading.Thread(target=work, name="images", daemon=True).start()
+
+
+def build(at: Layout, component: str) -> Path:
+    """Builds a component's image if it changed. Returns its archive."""
+    key = components.key(inputs(component))
     archive = at.images / f"{component}-{key}.tar"
-    if not archive.exists():
-        at.images.mkdir(parents=True, exist_ok=True)
-        _buildah(
-            "bud", "--quiet", "--layers", *BUILD_ARGUMENTS, "--timestamp", _TIMESTAMP,
-            "--build-arg", f"BASE={base()}", *dockerfile(component), "--tag", name, ".",
-        )  # fmt: skip
-        for old in (*at.images.glob(f"{component}-*.tar"), *at.images.glob(f"{component}-*.partial")):
-            old.unlink()
-        _forget_older(component, name)
-        partial = archive.with_suffix(".partial")
-        _buildah("push", "--quiet", "--disable-compression", name, f"oci-archive:{partial}:{name}")
-        partial.rename(archive)
-    return images.load(at, archive)[name]
+    if archive.exists():
+        return archive
+    with _BUILDING:
+        if not archive.exists():
+            install(PACKAGES)
+            at.images.mkdir(parents=True, exist_ok=True)
+            _build(component, f"localhost/velodrome-{component}:{key}", archive)
+    return archive
+
+
+def _build(component: str, name: str, archive: Path) -> None:
+    _buildah(
+        "bud", "--quiet", "--layers", *BUILD_ARGUMENTS, "--timestamp", _TIMESTAMP,
+        "--build-arg", f"BASE={base()}", *dockerfile(component), "--tag", name, ".",
+    )  # fmt: skip
+    for old in (*archive.parent.glob(f"{component}-*.tar"), *archive.parent.glob(f"{component}-*.partial")):
+        old.unlink()
+    _forget_older(component, name)
+    partial = archive.with_suffix(".partial")
+    # In Docker's form: buildah compresses the layers in OCI's, whatever it is told, and containerd would unpack them.
+    _buildah("push", "--quiet", name, f"docker-archive:{partial}:{name}")
+    partial.rename(archive)
 
 
 def _forget_older(component: str, newest: str) -> None:
@@ -81,6 +111,11 @@ def inputs(component: str) -> tuple[str, ...]:
 
 def base() -> str:
     """The name of the base image, which is made if it does not exist."""
+    with _BUILDING:
+        return _base()
+
+
+def _base() -> str:
     if subprocess.run(["buildah", "images", "-q", _BASE], capture_output=True, check=False).returncode == 0:
         return _BASE
     container = _buildah("from", "scratch")

@@ -79,11 +79,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def api() -> Iterator[Kube]:
-    """An API server that knows the CRD; no pods run in it unless the whole cluster is up."""
+def api(request: pytest.FixtureRequest) -> Iterator[Kube]:
+    """An API server that knows the CRD; no pods run in it unless the whole cluster is up.
+
+    The images of tests that need some are built while the tests before them need none.
+    """
     cluster = choose()
     found = cluster.pid("apiserver") is not None
     kube = Kube(cluster)
+    wanted = {name for item in request.session.items if isinstance(item, pytest.Function) for name in item.fixturenames}
+    if "installed" in wanted:
+        cluster.begin_images(*(("numpy",) if "own_image" in wanted else ()))
     serve(kube)
     yield kube
     if not found and "VELODROME_KEEP_CLUSTER" not in os.environ:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
@@ -298,23 +300,26 @@ def test_an_open_page_says_nothing_to_its_server_while_nothing_changes(
     made = race("done", datetime.now(UTC), riders=CLEAR)
     store.register(made.info)
     accept(store, made, [made.record(trial) for trial in made.trials[1:]])  # it was stopped before its end
-    frames: list[object] = []
-
-    def listen(socket: WebSocket) -> None:
-        for event in ("framereceived", "framesent"):
-            socket.on(event, lambda frame: frames.append(frame))  # noqa: PLW0108
-
-    tab.on("websocket", listen)
     address = serve(redis_server.url)
-    for path in ("", "board?name=digits", "job?uid=done", "run?job=done&trial=1"):
-        tab.goto(f"{address}/{path}")
-        tab.locator(".vd h1").wait_for()
-        settle(tab)
-        tab.wait_for_timeout(4000)  # a page looks once more soon after it was drawn
-        before = len(frames)
-        assert before
-        tab.wait_for_timeout(6000)
-        assert len(frames) == before, path
+    frames: Counter[str] = Counter()
+    paths = ("", "board?name=digits", "job?uid=done", "run?job=done&trial=1")
+    for path in paths:
+        page = tab.context.new_page()
+        page.on("websocket", partial(_count, frames, path))
+        page.goto(f"{address}/{path}")
+        page.locator(".vd h1").wait_for()
+        settle(page)
+    tab.wait_for_timeout(4000)  # a page looks once more soon after it was drawn
+    before = frames.copy()
+    assert set(before) == set(paths)
+    tab.wait_for_timeout(6000)
+    assert frames == before
+
+
+def _count(frames: Counter[str], path: str, socket: WebSocket) -> None:
+    """Counts what is said on a page's connection."""
+    for event in ("framereceived", "framesent"):
+        socket.on(event, lambda _: frames.update([path]))
 
 
 def test_a_race_is_seen_while_it_runs(tab: Page, store: Store, redis_server: Any, serve: Callable[[str], str]) -> None:
