@@ -20,7 +20,8 @@ class TaskRow:
 
     `kinds` are those of the data. `objective` is ranked, and `metrics` are measured, where a job names none. `scores`
     are scikit-learn's scores that features may be selected by. `formats` are the known data sets and the formats of
-    data that leave no other choice. `keeps` is what a trial may keep of each test sample, the default first.
+    data that leave no other choice. `keeps` is what a trial may keep of each test sample, the default first. `smooths`
+    is whether its loss takes label smoothing.
     """
 
     name: str
@@ -30,6 +31,7 @@ class TaskRow:
     scores: tuple[str, ...]
     formats: frozenset[str] = frozenset()
     keeps: tuple[Keeping, ...] = ("none",)
+    smooths: bool = True
 
     def measures(self, metric: Metric) -> bool:
         """Whether a model of this task has a value of this metric: costs belong to every task."""
@@ -62,6 +64,7 @@ TASKS: Mapping[str, TaskRow] = MappingProxyType(
                 scores=("f_regression", "mutual_info_regression", "r_regression"),
                 formats=frozenset({"diabetes"}),
                 keeps=("none", "losses"),
+                smooths=False,
             ),
             TaskRow(
                 name="language-modelling",
@@ -78,6 +81,7 @@ TASKS: Mapping[str, TaskRow] = MappingProxyType(
                 metrics=("box_map", "box_map_50"),
                 scores=(),
                 formats=frozenset({"COCO", "VOC"}),
+                smooths=False,
             ),
             TaskRow(
                 name="segmentation",

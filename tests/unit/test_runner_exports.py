@@ -182,7 +182,14 @@ def test_the_area_of_a_mask_is_that_of_pycocotools() -> None:
     assert mask_area([*TRIANGLE, [30, 30, 34, 30, 34, 34, 30, 34]]) == 216
 
 
-BROKEN: list[Any] = [[[1, 2, 3]], [[]], [], None, 7, ["a"], [["a", "b"]], {}, {"counts": 3}, {"counts": "x"}]
+# fmt: off
+BROKEN: list[Any] = [
+    [[1, 2, 3]], [[]], [], None, 7, ["a"], [["a", "b"]], [[1, 2, float("inf"), 4, 5, 6]], [[10**400, 1, 2, 3, 4, 5]],
+    {}, {"counts": 3}, {"counts": "x"}, {"counts": ["x", "y"]}, {"counts": [5, -3]}, {"counts": [1, 10**400]},
+    {"size": [SIDE, SIDE], "counts": "abc"}, {"size": [2, 2], "counts": "0d0"}, {"size": "wide", "counts": "04"},
+    {"size": None, "counts": "04"}, {"size": [SIDE, SIDE], "counts": "\ud83d"}, {"size": [2**70, 2], "counts": "04"},
+]
+# fmt: on
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -446,6 +446,24 @@ def test_cut_and_missing_matlab_files_are_named(tmp_path: Path) -> None:
     assert f"there is no {file}" in refusal(tmp_path, format="SVHN")
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_devkit_is_refused_wherever_it_is_cut(tmp_path: Path, *, packed: bool) -> None:
+    root = ilsvrc(tmp_path / "pets", flat=True, packed=packed)
+    file = root / ("ILSVRC2012_devkit_t12.tar.gz" if packed else "ILSVRC2012_devkit_t12/data/meta.mat")
+    content = file.read_bytes()
+    for twelfth in range(12):
+        file.write_bytes(content[: len(content) * twelfth // 12])
+        assert "can't be read" in refusal(tmp_path, format="ImageNet", imageSize=16)
+
+
+def test_svhn_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    file = svhn(tmp_path / "pets") / "test_32x32.mat"
+    content = file.read_bytes()
+    for twelfth in range(12):
+        file.write_bytes(content[: len(content) * twelfth // 12])
+        assert "is no file with SVHN's X and y" in refusal(tmp_path, format="SVHN")
+
+
 def test_own_images_in_the_files_of_mnist_have_as_many_classes_as_labels(tmp_path: Path) -> None:
     def idx(values: np.ndarray[Any, Any]) -> bytes:
         return struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()

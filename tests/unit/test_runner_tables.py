@@ -346,6 +346,10 @@ def test_a_packed_csv_is_read_as_it_is_unpacked(tmp_path: Path) -> None:
     assert packed.digest == contents(tmp_path).digest
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"id,price,kind\n1,,dear\n2,x")[:-12])
     assert "can be read (Truncated" in refusal(tmp_path, source={"path": "t.csv.gz"})
+    content = gzip.compress(plain.read_bytes())
+    for at in range(10, 60):
+        (tmp_path / "t.csv.gz").write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        refusal(tmp_path, source={"path": "t.csv.gz"})
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,16 @@ def test_a_task_that_the_data_imply_changes_no_identity() -> None:
         ),
         ("wine", {"entries": [{"name": "cnn", "model": {"name": "velodrome/cnn"}}]}, "velodrome/cnn takes images"),
         ("wine", {"preprocessing": {"featureSelection": {"method": "RFE"}}}, "RFE needs k"),
+        (
+            "diabetes",
+            {"training": {"regularization": {"labelSmoothing": 0.1}}},
+            "labelSmoothing is for classification, language-modelling, segmentation, and not for regression (leave it",
+        ),
+        (
+            BOXES,
+            {"entries": [FCOS[0] | {"training": {"regularization": {"labelSmoothing": 0.1}}}]},
+            "spec.entries[0].training.regularization.labelSmoothing: labelSmoothing is for",
+        ),
     ],
 )
 def test_what_does_not_go_with_a_task_or_with_its_data_is_refused_by_name(

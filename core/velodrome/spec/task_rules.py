@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from velodrome.metrics.catalogue import CATALOGUE
@@ -47,6 +47,7 @@ def task_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
     yield from _metrics(spec, row)
     yield from _scores(spec, row)
     yield from _kept(spec, row)
+    yield from _smoothed(spec, row)
     if kind is not None:
         yield from _models(spec, kind, what)
         yield from _preprocessing(spec, kind, what)
@@ -92,6 +93,17 @@ def _kept(spec: Mapping[str, Any], row: TaskRow) -> Iterator[Broken]:
     if kept in {name for each in TASKS.values() for name in each.keeps} and kept not in row.keeps:
         here: Location = ("spec", "evaluation", "keepSamples")
         yield Broken(here, f"a trial of {row.name} can't keep {kept}", f"one of: {', '.join(row.keeps)}")
+
+
+def _smoothed(spec: Mapping[str, Any], row: TaskRow) -> Iterator[Broken]:
+    entries = ((("spec", "entries", index), entry) for index, entry in numbered(spec.get("entries")))
+    places: Iterable[tuple[Location, Mapping[str, Any]]] = ((("spec",), spec), *entries)
+    for place, of in () if row.smooths else places:
+        regularization = as_mapping(as_mapping(of.get("training")).get("regularization"))
+        if regularization.get("labelSmoothing"):
+            takers = ", ".join(name for name, each in TASKS.items() if each.smooths)
+            here: Location = (*place, "training", "regularization", "labelSmoothing")
+            yield Broken(here, f"labelSmoothing is for {takers}, and not for {row.name}", "leave it out")
 
 
 def _models(spec: Mapping[str, Any], kind: DataKind, what: str) -> Iterator[Broken]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError, ValidationInfo
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset, DatasetSplits
@@ -41,6 +41,11 @@ _EXPORTED = "_annotations.coco.json"  # beside the images of each split
 _Id = Annotated[int | Annotated[str, Field(min_length=1)], Field(union_mode="left_to_right")]
 
 
+def _mask(segmentation: object, info: ValidationInfo) -> float | None:
+    """The area of a mask, to compare with that of its annotation: without the latter nobody needs it."""
+    return None if info.data.get("area") is None else mask_area(segmentation)
+
+
 class _Image(BaseModel):
     id: _Id
     file_name: str = Field(min_length=1)
@@ -55,7 +60,7 @@ class _Annotation(BaseModel):
     bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
     area: FiniteFloat | None = None
     iscrowd: bool | None = None
-    segmentation: Annotated[float | None, BeforeValidator(mask_area)] = None  # its square pixels
+    segmentation: Annotated[float | None, BeforeValidator(_mask)] = None  # its square pixels, where an area is given
 
 
 class _Category(BaseModel):

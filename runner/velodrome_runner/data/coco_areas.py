@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 _PAIR = 2  # numbers of a point
@@ -15,16 +16,21 @@ def mask_area(segmentation: Any) -> float | None:
     Boxes need no mask, so a broken one is no error.
     """
     try:
-        if isinstance(segmentation, list):
-            return sum(map(_polygon, segmentation)) or None
-        counts = segmentation["counts"]
-        if isinstance(counts, list):
-            return float(sum(counts[1::2])) or None
-        from faster_coco_eval.core import mask
-
-        return float(mask.area({"size": segmentation["size"], "counts": counts.encode()})) or None
-    except (TypeError, ValueError, LookupError, AttributeError):
+        area = _area(segmentation)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError, RuntimeError):  # the last: of a bad RLE
         return None
+    return area if area > 0 and isfinite(area) else None
+
+
+def _area(segmentation: Any) -> float:
+    if isinstance(segmentation, list):
+        return sum(map(_polygon, segmentation))
+    counts = segmentation["counts"]
+    if isinstance(counts, list):
+        return float(sum(counts[1::2]))
+    from faster_coco_eval.core import mask
+
+    return float(mask.area({"size": segmentation["size"], "counts": counts.encode()}))
 
 
 def _polygon(points: list[float]) -> float:

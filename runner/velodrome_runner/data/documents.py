@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from array import array
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +25,7 @@ from velodrome.spec import Dataset, DatasetSplits
 from velodrome.vocabulary import MOST_WORDS
 from velodrome_runner.data.columns import flat, targets_of, text_of
 from velodrome_runner.data.contents import Schema, Tensors, Unpadded
-from velodrome_runner.data.format import Description, InMemory, corrupt, divided, invalid, samples_digest
+from velodrome_runner.data.format import UNREADABLE, Description, InMemory, corrupt, divided, invalid, samples_digest
 from velodrome_runner.data.ragged import Ragged
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
 from velodrome_runner.data.table_files import JSON_LINES, named, opened, read_csv, read_rows
@@ -141,7 +140,7 @@ def _read_lines(path: Path) -> pa.Table:
         with opened(path, "rb") as file:
             lines = ((at, line) for at, line in enumerate(file, start=1) if line.strip())
             tables = [_table(path, block) for block in iter(lambda: list(islice(lines, _ROWS_AT_ONCE)), [])]
-    except (OSError, EOFError, zlib.error) as error:  # the latter two of a packed file that is not whole
+    except UNREADABLE as error:
         raise corrupt(f"{path} can't be read ({error}): get it again") from error
     if not tables:
         raise corrupt(f'{path} is empty: write an object a line, such as {{"text": …, "label": …}}')

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,9 @@ from torch import Tensor
 
 from velodrome.errors import ConfigurationError
 from velodrome_runner.data.contents import Contents, Kind, Samples, SampleSource, Schema, Tensors, part
+
+# What reading a file raises that is missing or forbidden, or, of a packed one, damaged or cut.
+UNREADABLE = (OSError, EOFError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)

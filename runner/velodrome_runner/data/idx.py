@@ -9,12 +9,12 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import torch
 
 from velodrome.errors import ConfigurationError
+from velodrome_runner.data.format import UNREADABLE
 
 _UNSIGNED_BYTE = 0x08
 
@@ -46,7 +46,7 @@ def _content(path: Path) -> bytearray:
     try:
         content = path.read_bytes()
         return bytearray(gzip.decompress(content) if path.suffix == ".gz" else content)
-    except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
+    except UNREADABLE as error:
         raise _corrupt(path, f"it can't be read ({error})") from error
 
 

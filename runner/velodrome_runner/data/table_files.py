@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from velodrome.spec import DatasetSplits
-from velodrome_runner.data.format import corrupt, invalid, missing
+from velodrome_runner.data.format import UNREADABLE, corrupt, invalid, missing
 
 # What stands for a missing value in a CSV file: what pandas takes for one, and the archives' question mark.
 MISSING = (
@@ -177,7 +177,7 @@ def _encoding(path: Path) -> str:
     try:
         with opened(path, "rb") as file:
             start = file.read(4)
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise corrupt(f"{path} can't be read ({_short(error)}): get it again") from error
     if not start:
         raise corrupt(f"{path} is empty: write a header and rows")
@@ -202,7 +202,7 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
             text = "".join(islice(file, 1))
     except UnicodeError as error:
         raise corrupt(f"{path} is no UTF-8 text ({_short(error)}): save it as UTF-8") from error
-    except (OSError, EOFError) as error:  # of a packed file that is not whole
+    except UNREADABLE as error:
         raise corrupt(f"{path} can't be read ({_short(error)}): get it again") from error
     if text.lstrip().startswith(_JSON):
         raise corrupt(f"{path} is JSON: save it as CSV, or for Documents as NAME.jsonl, an object a line")
