@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import lzma
 import math
 import os
 import tracemalloc
@@ -276,6 +278,8 @@ def test_the_digest_is_of_the_text_and_its_splits_and_not_of_the_windows(tmp_pat
         (b"fine \xff\xfe", {}, r"text is no UTF-8: byte 6 \(0xff\) begins no .* write spec.dataset.tokens: bytes"),
         (RHYME.encode("utf-16-le"), {}, r"text has the character U\+0000, at byte 2, as files of UTF-16 have: convert"),
         (b"half \xed\xa0\x80", {}, r"text is no UTF-8: byte 6 \(0xed\) begins no character"),
+        (gzip.compress(RHYME.encode() * 9), {}, "text is compressed: unpack it"),
+        (lzma.compress(RHYME.encode() * 9), {}, "text is compressed: unpack it"),
         (RHYME, {"window": 64}, r"the test split of .*text has 7 characters, and a window of 64 needs 65: .* smaller"),
         (RHYME * 9, {"splits": {"fractions": {"test": 0.001}}}, "the test split of .*text has no text, and a window"),
         ("a" * 70, {}, "has only the character 'a': a model has to choose"),
@@ -291,6 +295,8 @@ def test_the_digest_is_of_the_text_and_its_splits_and_not_of_the_windows(tmp_pat
         "no UTF-8",
         "UTF-16",
         "half a character",
+        "gzip",
+        "xz",
         "short",
         "empty split",
         "one character",
