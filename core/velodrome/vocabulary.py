@@ -111,6 +111,8 @@ DATA_KINDS: Mapping[str, DataKind] = {
     "VOCSegmentation": "masks",
 }
 
+# How files of JSON Lines are called, an object a line.
+JSON_LINES = (".jsonl", ".ndjson")
 # The label of a mask's pixels that do not count. Those below are classes.
 VOID = 255
 # Characters of the name of a class.

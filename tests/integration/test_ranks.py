@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,22 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.integration.test_runner_process import Process, wait_until
 from velodrome import keys
 from velodrome.results.records import ResultReport, TrialResult
 from velodrome.spec import BenchmarkJob
 from velodrome.tasks import TASKS
 
-pytestmark = pytest.mark.timeout(500)  # up to three processes import torch
+pytestmark = pytest.mark.timeout(500)
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 200.0
+# A server that starts trials. To train together imports torch's compiler: beforehand, once for all trials.
+WARMER = [
+    sys.executable,
+    "-c",
+    "import sys\nfrom velodrome_runner import serve\nserve._WARM += ('torch._dynamo',)\nsys.exit(serve.serve())",
+]
 # Softmax and linear regression: nothing in them depends on how a batch is shared, so two ranks compute what one does.
 MODELS = """
 from torch import nn
@@ -43,13 +51,29 @@ def port() -> int:
         return int(found.getsockname()[1])
 
 
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    home = tmp_path_factory.mktemp("ranks")
+    (home / "models.py").write_text(MODELS)
+    with Process(WARMER, home, PATIENCE) as server:
+        server.event(event="ready")
+        yield server
+
+
 class Ranks:
-    """One trial's processes in a folder of their own."""
+    """One trial's processes in a folder of their own: from a warm server if there is one, else each by itself."""
 
     def __init__(
-        self, folder: Path, port: int, *, epochs: int, entry: dict[str, Any] | None = None, **spec: Any
+        self,
+        folder: Path,
+        port: int,
+        server: Process | None = None,
+        *,
+        epochs: int,
+        entry: dict[str, Any] | None = None,
+        **spec: Any,
     ) -> None:
-        self.folder, self.port = folder, port
+        self.folder, self.port, self.server = folder, port, server
         (folder / "models.py").write_text(MODELS)
         whole = {
             "dataset": {"name": "digits"},
@@ -64,9 +88,8 @@ class Ranks:
         )
         (folder / "job.json").write_text(job.model_dump_json(by_alias=True))
 
-    def start(self, completion: int, nodes: int) -> subprocess.Popen[str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("VELODROME_")}
-        variables = {
+    def variables(self, completion: int, nodes: int) -> dict[str, str]:
+        return {
             keys.ENV_SPEC: str(self.folder / "job.json"),
             keys.ENV_INDEX: str(completion),
             keys.ENV_NODES: str(nodes),
@@ -77,14 +100,27 @@ class Ranks:
             keys.ENV_CPUS: "1",
             "MASTER_PORT": str(self.port),
             "GLOO_SOCKET_IFNAME": "lo",
-            "PYTHONPATH": str(self.folder),
         }
-        line = [sys.executable, "-m", "velodrome_runner"]
-        return subprocess.Popen(
-            line, env=clean | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
 
-    def run(self, *completions: int, nodes: int) -> list[tuple[int, str]]:
+    def start(self, completion: int, nodes: int) -> subprocess.Popen[str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("VELODROME_")}
+        environ = {**clean, **self.variables(completion, nodes), "PYTHONPATH": str(self.folder)}
+        line = [sys.executable, "-m", "velodrome_runner"]
+        return subprocess.Popen(line, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def begin(self, *completions: int, nodes: int) -> list[Path]:
+        """Has the server start them, and returns where each writes its output; that is its name there too."""
+        assert self.server is not None
+        logs = [self.folder / f"log-{completion}-of-{nodes}" for completion in completions]
+        for completion, log in zip(completions, logs, strict=True):
+            self.server.say(json.dumps({"id": str(log), "env": self.variables(completion, nodes), "log": str(log)}))
+        return logs
+
+    def run(self, *completions: int, nodes: int) -> list[tuple[int | None, str]]:
+        """The exit code and the output of each."""
+        if self.server is not None:
+            logs = self.begin(*completions, nodes=nodes)
+            return [(self.server.event(id=str(log), event="exited").get("code"), log.read_text()) for log in logs]
         processes = [self.start(completion, nodes) for completion in completions]
         outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
         return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
@@ -156,8 +192,8 @@ def learning(batch_size: int, rate: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_two_ranks_compute_what_one_process_does(tmp_path: Path, port: int, task: str) -> None:
-    race = Ranks(tmp_path, port, **raced(task, tmp_path))
+def test_two_ranks_compute_what_one_process_does(tmp_path: Path, port: int, warm: Process, task: str) -> None:
+    race = Ranks(tmp_path, port, warm, **raced(task, tmp_path))
     ((code, output),) = race.run(1, nodes=1)
     assert code == keys.EXIT_OK, output
     alone = race.result(1, "pod1")
@@ -198,13 +234,13 @@ def documents(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("data", ["text", "documents", "masks"])
-def test_two_ranks_make_the_step_of_one_process(tmp_path: Path, port: int, data: str) -> None:
+def test_two_ranks_make_the_step_of_one_process(tmp_path: Path, port: int, warm: Process, data: str) -> None:
     """One plain step at a learning rate of 1: weights differ by as much as the gradients do."""
     plain = {"batchSize": 15, "optimizer": {"name": "SGD", "learningRate": 1.0}}
     tasks = {"text": "language-modelling", "masks": "segmentation"}
     given = raced(tasks[data], tmp_path) if data in tasks else documents(tmp_path)
     spec = given | {"epochs": 1, "training": plain, "artifacts": {"weights": True}}
-    race = Ranks(tmp_path, port, **spec, budget={"maxEpochs": 1, "maxSteps": 1})
+    race = Ranks(tmp_path, port, warm, **spec, budget={"maxEpochs": 1, "maxSteps": 1})
     kept = tmp_path / "scratch" / "artifacts" / "trials" / "1" / "weights.pt"
     found = []
     for completions, nodes in (((1,), 1), ((2, 3), 2)):  # the trial of index 1 both times
@@ -221,9 +257,9 @@ def test_two_ranks_make_the_step_of_one_process(tmp_path: Path, port: int, data:
         )
 
 
-def test_the_first_rank_alone_optimizes_what_all_have_trained(tmp_path: Path, port: int) -> None:
+def test_the_first_rank_alone_optimizes_what_all_have_trained(tmp_path: Path, port: int, warm: Process) -> None:
     steps = [{"prune": {"amount": 0.5}}, {"quantize": "int8-dynamic"}]
-    race = Ranks(tmp_path, port, epochs=2, entry={"model": {"name": "models:linear"}, "optimize": steps})
+    race = Ranks(tmp_path, port, warm, epochs=2, entry={"model": {"name": "models:linear"}, "optimize": steps})
     outcomes = race.run(0, 1, nodes=2)
     assert [code for code, _ in outcomes] == [keys.EXIT_OK] * 2, outcomes
     assert race.results() == ["result-0-pod0.json"]
@@ -238,24 +274,18 @@ def test_the_first_rank_alone_optimizes_what_all_have_trained(tmp_path: Path, po
     assert result.metrics["model_bytes"] < 0.4 * 650 * 4
 
 
-def test_a_rank_that_is_killed_ends_the_other_which_reports_nothing(tmp_path: Path, port: int) -> None:
-    race = Ranks(tmp_path, port, epochs=100_000)
-    first, second = race.start(0, 2), race.start(1, 2)
-    assert first.stdout is not None
-    end = time.monotonic() + PATIENCE
-    while "epoch 2" not in first.stdout.readline():
-        assert first.poll() is None
-        assert time.monotonic() < end
-    second.kill()
-    second.communicate(timeout=PATIENCE)
-    output, _ = first.communicate(timeout=PATIENCE)
-    assert first.returncode == keys.EXIT_PEER_LOST, output
-    assert "PeerLost" in output
+def test_a_rank_that_is_killed_ends_the_other_which_reports_nothing(tmp_path: Path, port: int, warm: Process) -> None:
+    race = Ranks(tmp_path, port, warm, epochs=100_000)
+    first, second = race.begin(0, 1, nodes=2)
+    wait_until(lambda: first.exists() and "epoch 2" in first.read_text())
+    os.kill(warm.event(id=str(second), event="started")["pid"], signal.SIGKILL)
+    assert warm.event(id=str(first), event="exited").get("code") == keys.EXIT_PEER_LOST, first.read_text()
+    assert "PeerLost" in first.read_text()
     assert race.results() == []
 
 
-def test_a_batch_that_is_too_small_to_share_is_reported(tmp_path: Path, port: int) -> None:
-    race = Ranks(tmp_path, port, epochs=1, training={"batchSize": 3})
+def test_a_batch_that_is_too_small_to_share_is_reported(tmp_path: Path, port: int, warm: Process) -> None:
+    race = Ranks(tmp_path, port, warm, epochs=1, training={"batchSize": 3})
     for code, output in race.run(0, 1, nodes=2):
         assert code == keys.EXIT_CONFIGURATION, output
         assert "write 4 or more" in output

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_ranks import port
+from tests.integration.test_ranks import WARMER, port
 from tests.integration.test_runner_process import Attempt, Process, wait_until
 from tests.integration.test_runner_resuming import noted
 from velodrome import keys
@@ -24,12 +23,6 @@ from velodrome.spec import BenchmarkJob
 __all__ = ["port"]  # a fixture
 
 LOSSES = 4
-# To train together imports torch's compiler. Imported beforehand, that is done once for all processes.
-WARMER = [
-    sys.executable,
-    "-c",
-    "import sys\nfrom velodrome_runner import serve\nserve._WARM += ('torch._dynamo',)\nsys.exit(serve.serve())",
-]
 MODELS = '''
 import random
 import time

@@ -164,7 +164,8 @@ def wait_until(what: Callable[[], bool]) -> None:
 class Process:
     """A server for trials, and what it says."""
 
-    def __init__(self, command: list[str], folder: Path) -> None:
+    def __init__(self, command: list[str], folder: Path, patience: float = PATIENCE) -> None:
+        self._patience = patience
         environ = {name: value for name, value in os.environ.items() if not name.startswith("VELODROME_")}
         environ["PYTHONPATH"] = str(folder)
         self._errors = folder / "errors"
@@ -213,7 +214,7 @@ class Process:
             if fields.items() <= event.items():
                 return event
         while True:
-            found = self._events.get(timeout=PATIENCE)
+            found = self._events.get(timeout=self._patience)
             assert found is not None, f"the server ended: {self._errors.read_text()}"
             self._seen.append(found)
             if fields.items() <= found.items():
@@ -221,7 +222,7 @@ class Process:
 
     def ended(self) -> list[dict[str, Any]]:
         """All that it said, once nobody can say more."""
-        while (found := self._events.get(timeout=PATIENCE)) is not None:
+        while (found := self._events.get(timeout=self._patience)) is not None:
             self._seen.append(found)
         return self._seen
 

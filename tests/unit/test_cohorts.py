@@ -60,6 +60,7 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     ({"result.dataset.digest": "sha256:" + 64 * "0"}, ALL),
     ({"result.dataset.train_samples": 1000}, ALL),
     ({"result.dataset.fitted_samples": 16384}, ALL),
+    ({"result.dataset.shared_samples": 3}, NONE),
     ({"result.environment.hardware.cpu_model": "Xeon"}, COSTS),
     ({"result.environment.hardware.accelerator": None}, COSTS),
     ({"result.environment.hardware.driver": "999"}, COSTS),

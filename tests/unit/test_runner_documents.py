@@ -15,7 +15,7 @@ from torch import nn
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset, Model, Preprocessing, Training
 from velodrome_runner import tasks
-from velodrome_runner.data import Contents, whole
+from velodrome_runner.data import Contents, open_contents, whole
 from velodrome_runner.data.documents import words_of
 from velodrome_runner.data.loading import read
 from velodrome_runner.inputs.documents import Documents
@@ -59,6 +59,31 @@ def texts(contents: Contents, split: str) -> list[list[str]]:
     samples = whole(contents.splits[split])
     pairs = zip(samples.inputs["tokens"].tolist(), samples.inputs["lengths"].tolist(), strict=True)
     return [[contents.schema.tokens[token] for token in tokens[:length]] for tokens, length in pairs]
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_texts_that_are_in_two_splits_are_told(tmp_path: Path, *, lines: bool) -> None:
+    given = ["a b", "c d", "e f", "g h", "a b"]
+    rows = [("train", text, "xy"[at % 2]) for at, text in enumerate(given)]
+    folder = written(tmp_path, [*rows, ("test", "new", "x"), ("test", "A  b", "y"), ("test", "c d", "y")], lines=lines)
+    dataset = job("texts.jsonl" if lines else "texts.csv", validationFraction=0.4)
+    assert open_contents(dataset, folder=folder, seed=0).facts.shared_samples == 2
+    folder = written(tmp_path, [*rows, ("test", "new", "x"), ("test", "b a", "y")], lines=lines)
+    assert open_contents(dataset, folder=folder, seed=0).facts.shared_samples is None
+
+
+def test_a_file_for_two_splits_is_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    files = {"files": {"train": "texts.csv", "test": "texts.csv"}}
+    with pytest.raises(ConfigurationError, match=r"has texts\.csv for train and texts\.csv for test, which are"):
+        read(job(".", splits=files), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["texts.ndjson", "TEXTS.NDJSON", "texts.ndjson.gz"])
+def test_json_lines_have_two_names(tmp_path: Path, name: str) -> None:
+    content = (written(tmp_path, lines=True) / "texts.jsonl").read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert read(job(name), tmp_path).digest == read(job("texts.jsonl"), tmp_path).digest
 
 
 def test_words_are_in_lower_case_and_signs_stand_alone() -> None:

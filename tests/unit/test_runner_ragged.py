@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -77,6 +81,31 @@ def test_the_digest_is_that_of_padded_samples(
         for source in both(field, shape)
     ]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_a_digest_covers_no_padding_where_that_would_be_most_of_its_work(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    values, schema = prod(shape), Schema((9,), ("a", "b"))
+    source = both("values", shape)[1]
+    monkeypatch.setattr(contents, "_PADDED", 6 * values * 9)
+    padded = samples_digest("sequences", schema, {"train": source})
+    monkeypatch.setattr(contents, "_PADDED", 6 * values * 9 - 1)
+    monkeypatch.setattr(contents, "_DIGESTED", 4)
+    monkeypatch.setattr(Ragged, "padded", lambda *_: pytest.fail("something was padded"))
+    found = samples_digest("sequences", schema, {"train": source})
+    assert found not in (padded, samples_digest("sequences", schema, {"train": replace(source, rows=moved(shape))}))
+    about = {"kind": "sequences", "classes": ["a", "b"], "numeric": [], "categorical": {}, "target": ""}
+    expected = hashlib.sha256(json.dumps(about, separators=(",", ":")).encode() + b"train")
+    for name, tensor in (("lengths", source.lengths), ("values", torch.cat(rows(shape))), ("targets", source.targets)):
+        expected.update(name.encode() + np.array(tensor.shape, dtype="<i8").tobytes() + tensor.numpy().tobytes())
+    assert found == f"sha256:{expected.hexdigest()}"
+
+
+def moved(shape: tuple[int, ...]) -> Ragged:
+    """The same steps, of which the second sample has one more, and the first has one less."""
+    return Ragged.joined([torch.cat(rows(shape))], torch.tensor([2, 2, 7, 2, 2, 5]))
 
 
 class WithLengths(nn.Module):

@@ -24,7 +24,8 @@ from velodrome_runner.data.listed import Folders
 from velodrome_runner.data.loading import open_format, read
 from velodrome_runner.data.manifest import MANIFEST
 from velodrome_runner.data.report import answer
-from velodrome_runner.data.speech_commands import decoded, speaker_of
+from velodrome_runner.data.speech_commands import speaker_of
+from velodrome_runner.data.wav import decoded
 
 FRACTIONS = {"fractions": {"validation": 0.2, "test": 0.3}}
 
@@ -108,6 +109,28 @@ def test_the_extensible_form_of_pcm_is_read_like_the_plain_one(tmp_path: Path, b
     assert np.array_equal(decoded(content, Path("a.wav"), 16_000), decoded(plain, Path("a.wav"), 16_000))
     with pytest.raises(ConfigurationError, match=r"a\.wav is a WAV file that can't be read"):
         decoded(content.replace(guid, b"\x03" + guid[1:]), Path("a.wav"), 16_000)  # floats
+
+
+@pytest.mark.parametrize("before", [b"", b"LIST\x04\0\0\0INFO"], ids=["plain", "with a list before"])
+@pytest.mark.parametrize(("whole", "samples"), [(0, 0), (0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF024, 0x7FFFF000)])
+def test_a_file_that_went_through_a_pipe_has_samples_up_to_its_end(whole: int, samples: int, before: bytes) -> None:
+    values = np.arange(-400, 400, 2, dtype=np.int16)
+
+    def piped(of_file: int, of_samples: int, end: bytes = b"") -> bytes:
+        head = header()
+        sizes = (struct.pack("<I", size) for size in (of_file, of_samples))
+        return head[:4] + next(sizes) + head[8:36] + before + b"data" + next(sizes) + values.tobytes() + end
+
+    found = decoded(piped(whole, samples), Path("a.wav"), 16_000)
+    assert np.array_equal(found * 32_768, values)
+    for torn, words in (
+        (piped(whole, samples, b"\1"), "ends in the middle of a sample"),
+        (piped(36 + len(before), samples), "has no samples" if samples == 0 else "ends after"),
+        (piped(whole, 1000), "ends after|get it again"),
+        (piped(whole, samples)[: -values.nbytes], "has no samples"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            decoded(torn, Path("a.wav"), 16_000)
 
 
 def test_fractions_keep_all_recordings_of_a_speaker_in_one_split(tmp_path: Path) -> None:

@@ -219,8 +219,37 @@ def test_each_split_may_have_a_file_of_its_own(tmp_path: Path) -> None:
     files = {"files": {"train": "train.txt", "test": "test.txt"}}
     found = read(job(splits=files, validationFraction=0.25), tmp_path)
     assert (text_of(found, "validation"), text_of(found, "test")) == (RHYME * 2, RHYME * 2)
-    both = read(job(splits={"files": files["files"] | {"validation": "test.txt"}}), tmp_path)
-    assert text_of(both, "validation") == RHYME * 2
+    stored(tmp_path, RHYME * 3, "text/check.txt")
+    both = read(job(splits={"files": files["files"] | {"validation": "check.txt"}}), tmp_path)
+    assert text_of(both, "validation") == RHYME * 3
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (
+            {"train": "a.txt", "test": "./a.txt"},
+            r"files has a\.txt for train and \./a\.txt for test, which are the same",
+        ),
+        ({"train": "a.txt", "test": "c.txt", "validation": "c.txt"}, "has c.txt for validation and c.txt for test, wh"),
+        ({"train": "a.txt", "test": "link.txt"}, "link.txt for test, which are the same: a model would be judged by"),
+        (
+            {"train": ".", "test": "c.txt"},
+            r"has \. for train and c\.txt for test, which is in the other: ",
+        ),
+        (
+            {"train": "a.txt", "test": "b.txt"},
+            r"a\.txt and .*b\.txt \(train, test\) have the same text: a model",
+        ),
+    ],
+)
+@pytest.mark.parametrize("tokens", ["characters", "bytes"])
+def test_one_text_in_two_splits_is_refused(tmp_path: Path, files: dict[str, str], words: str, tokens: str) -> None:
+    for name, text in (("a", RHYME * 9), ("b", RHYME * 9), ("c", RHYME * 2)):
+        stored(tmp_path, text, f"text/{name}.txt")
+    (tmp_path / "text/link.txt").symlink_to("a.txt")
+    with pytest.raises(ConfigurationError, match=words):
+        read(job(splits={"files": files}, tokens=tokens), tmp_path)
 
 
 def test_bytes_need_no_vocabulary_and_no_encoding(tmp_path: Path) -> None:

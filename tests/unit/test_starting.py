@@ -172,11 +172,11 @@ def test_a_file_of_boxes_beside_its_pictures_is_told_from_other_json(tmp_path: P
     assert written(tmp_path / "two.yaml").spec.dataset.format == "COCO"
 
 
-@pytest.mark.parametrize("lines", [False, True])
-def test_texts_with_labels_are_looked_at(tmp_path: Path, *, lines: bool) -> None:
+@pytest.mark.parametrize("name", ["mail.csv", "mail.jsonl", "mail.ndjson"])
+def test_texts_with_labels_are_looked_at(tmp_path: Path, name: str) -> None:
     said = [{"id": str(at), "said": f"a message of words {at}", "label": ("ham", "spam")[at % 2]} for at in range(9)]
-    file = tmp_path / ("mail.jsonl" if lines else "mail.csv")
-    if lines:
+    file = tmp_path / name
+    if name != "mail.csv":
         file.write_text("".join(f"{json.dumps(row)}\n" for row in said))
     else:
         file.write_text("\n".join(["id,said,label", *(",".join(row.values()) for row in said)]))

@@ -144,6 +144,7 @@ def _lines(name: str, found: dict[str, Any]) -> list[str]:
     lines = [
         f"{name} can be read",
         f"  samples    {splits}",
+        *([f"  shared     {found['shared']:,} test samples train too: remove them"] if found["shared"] else []),
         f"  a sample   {found['kind']}, {shape}",
         f"  target     {target}{' …' if classes and len(classes) > 8 else ''}",
         f"  reading    {found['reading'] or 'in memory'}, {found['bytes'] / 2**20:,.1f} MiB",

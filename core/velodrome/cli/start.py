@@ -61,7 +61,7 @@ def init(
         typer.Option(
             "--text",
             metavar="FILE",
-            help="A text, or a folder of texts, to predict on and on; or .csv or .jsonl with --target.",
+            help="A text, or a folder of texts, to predict on and on; or .csv, .jsonl or .ndjson with --target.",
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to predict.")] = None,

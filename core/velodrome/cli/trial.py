@@ -219,6 +219,8 @@ def _machine_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
             "samples",
             f"{facts.train_samples} train, {facts.validation_samples} validation, {facts.test_samples} test",
         )
+        if facts.shared_samples is not None:
+            yield "shared", f"{facts.shared_samples} of the test samples are training samples too"
         if facts.reading is not None:
             yield "read", facts.reading
         if facts.fitted_samples is not None:

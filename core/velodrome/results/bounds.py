@@ -248,6 +248,8 @@ def _of_dataset(facts: DatasetFacts) -> Iterator[str]:
             yield f"dataset.{field}: {count} is not between {least} and {MOST_SAMPLES}"
     if facts.fitted_samples is not None and not 1 <= facts.fitted_samples < facts.train_samples:
         yield f"dataset.fitted_samples: {facts.fitted_samples} is not between 1 and {facts.train_samples - 1}"
+    if facts.shared_samples is not None and not 1 <= facts.shared_samples <= facts.test_samples:
+        yield f"dataset.shared_samples: {facts.shared_samples} is not between 1 and {facts.test_samples}"
     if len(facts.shape) > _MOST_AXES:
         yield f"dataset.shape: {len(facts.shape)} axes, and a sample has {_MOST_AXES} at most"
     for length in facts.shape:

@@ -192,6 +192,11 @@ class DatasetFacts(Data):
         exclude_if=absent,
         description="On how many training samples the preprocessing was fitted, evenly spaced; null: on all.",
     )
+    shared_samples: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="How many test samples are training samples too, whatever their labels; null: none was found.",
+    )
 
 
 class EpochPoint(Data):

@@ -13,10 +13,10 @@ from velodrome.errors import NotThere
 from velodrome.spec.wording import suggestion
 from velodrome.starting.draft import SCALED, FoundData, column_list, data_name, scalar, source_line
 from velodrome.text import counted, line
+from velodrome.vocabulary import JSON_LINES
 
 _ROWS = 20_000
 _NUMBERS_THAT_ARE_CLASSES = 20  # more different whole numbers than that are a value to predict
-_LINES = ".jsonl"
 _MISSING = frozenset({"", "NA", "NaN", "null", "None", "?"})
 
 
@@ -154,7 +154,7 @@ def text(path: Path) -> FoundData:
 
 def is_labelled(path: Path) -> bool:
     """Whether this is a file of texts with labels, by its name."""
-    return path.is_file() and path.suffix.lower() in (".csv", _LINES)
+    return path.is_file() and path.suffix.lower() in (".csv", *JSON_LINES)
 
 
 def documents(path: Path, target: str | None) -> FoundData:
@@ -163,7 +163,7 @@ def documents(path: Path, target: str | None) -> FoundData:
     Raises:
         NotThere: the file can't be read, the target is no column, or no other column has texts.
     """
-    columns, rows = _read_lines(path) if path.suffix.lower() == _LINES else _read_csv(path, "--text")
+    columns, rows = _read_lines(path) if path.suffix.lower() in JSON_LINES else _read_csv(path, "--text")
     _require_column(target, columns, "--target", "the column of the labels", path)
     assert target is not None
     said = {name: sum(len(row[place].split()) for row in rows) for place, name in enumerate(columns) if name != target}

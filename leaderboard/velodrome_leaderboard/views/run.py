@@ -253,6 +253,8 @@ def _data(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
         "train, validation, test",
         f"{dataset.train_samples:,}, {dataset.validation_samples:,}, {dataset.test_samples:,}",
     )
+    if dataset.shared_samples is not None:
+        yield "shared", f"{dataset.shared_samples:,} of the test samples are training samples too"
     yield "shape", " × ".join(map(str, dataset.shape))
     yield "classes", str(len(dataset.classes))
     yield from _leaves(record.config.preprocessing.model_dump(mode="json", by_alias=True, exclude_none=True))

@@ -19,6 +19,7 @@ Kind = DataKind
 Named = tuple[str, tuple[int, ...], Iterator[Tensor]]
 
 _DIGESTED = 2**20  # values that are padded at a time for a digest
+_PADDED = 2**28  # values that a digest covers as if they were padded
 _GATHERED = 2**22  # values that are read at a time, to be kept
 
 
@@ -154,10 +155,16 @@ class Unpadded:
         return Samples({self.field: values, "lengths": lengths}, self.targets[indices])
 
     def tensors(self) -> Iterator[Named]:
-        """As `Memory.tensors`, and as if each sample were padded to the longest of the data set."""
-        shape = (len(self), *self.rows.flat.shape[1:], self.longest)
+        """As `Memory.tensors`, and as if each sample were padded to the longest of the data set.
+
+        Where that would be too many values, the steps of all samples are one behind the other, (steps, *).
+        """
+        one = self.rows.flat.shape[1:]
         yield "lengths", (len(self),), iter((self.lengths,))
-        yield self.field, shape, self._padded()
+        if len(self) * one.numel() * self.longest <= _PADDED:
+            yield self.field, (len(self), *one, self.longest), self._padded()
+        else:
+            yield self.field, (self.rows.steps, *one), self.rows.pieces(max(1, _DIGESTED // one.numel()))
         yield "targets", tuple(self.targets.shape), iter((self.targets,))
 
     def _padded(self) -> Iterator[Tensor]:

@@ -28,7 +28,7 @@ from velodrome_runner.data.contents import Schema, Tensors, Unpadded
 from velodrome_runner.data.format import UNREADABLE, Description, InMemory, corrupt, divided, invalid, samples_digest
 from velodrome_runner.data.ragged import Ragged
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
-from velodrome_runner.data.table_files import JSON_LINES, named, opened, read_csv, read_rows
+from velodrome_runner.data.table_files import is_json_lines, named, opened, read_csv, read_rows
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _PACKED = b"\x1f\x8b"  # how a file of gzip begins
@@ -131,7 +131,7 @@ def _each(column: pa.ChunkedArray) -> Iterator[str | None]:
 
 
 def _read(path: Path) -> pa.Table:
-    return _read_lines(path) if path.name.lower().endswith(JSON_LINES) else read_csv(path)
+    return _read_lines(path) if is_json_lines(path) else read_csv(path)
 
 
 def _read_lines(path: Path) -> pa.Table:
@@ -155,7 +155,7 @@ def _table(path: Path, lines: list[tuple[int, bytes]]) -> pa.Table:
 
 def _object(path: Path, line: int, content: bytes) -> dict[str, str | None]:
     if line == 1 and content.startswith(_PACKED):
-        raise corrupt(f"{path} is compressed: unpack it, or call it NAME.jsonl.gz")
+        raise corrupt(f"{path} is compressed: unpack it, or call it NAME{path.suffix}.gz")
     try:
         found: Any = json.loads(content.decode("utf-8-sig" if line == 1 else "utf-8"))
     except UnicodeDecodeError as error:

@@ -93,7 +93,8 @@ def samples_digest(kind: Kind, schema: Schema, splits: Mapping[str, Tensors]) ->
     """The digest of samples in memory, which does not depend on how and where they are stored.
 
     Samples of unequal lengths count as if they were padded with zeros to the longest of all; no more than a few of them
-    are padded at a time.
+    are padded at a time. A split that would have more than 2^28 values so counts as its lengths, and the steps of its
+    samples one behind the other.
 
     The SHA-256 covers JSON of what a sample is, and then each split in the order train, validation, test: its name, and
     for each tensor in the order of the names (the targets last) the name, the sizes as little-endian 64-bit integers

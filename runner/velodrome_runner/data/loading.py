@@ -18,6 +18,7 @@ from velodrome_runner.data.contents import Contents, Memory, Schema, images, in_
 from velodrome_runner.data.digits import read_digits
 from velodrome_runner.data.fetching import FULL
 from velodrome_runner.data.format import Format, contents_of, corrupt
+from velodrome_runner.data.overlap import refuse_shared_files, shared_samples
 from velodrome_runner.data.samples import Raw, content_digest
 from velodrome_runner.data.splitting import split_validation
 from velodrome_runner.memory import fits
@@ -59,6 +60,7 @@ def opened(contents: Contents, dataset: Dataset, seed: int) -> OpenedData:
             "data that were pinned, or write the new digest if the change is meant",
             "DatasetDigestMismatch",
         )
+    shared = shared_samples(contents)
     if "validation" not in contents.splits and dataset.validation_fraction:
         train, validation = split_validation(
             contents.splits["train"],
@@ -76,6 +78,7 @@ def opened(contents: Contents, dataset: Dataset, seed: int) -> OpenedData:
         test_samples=len(contents.splits["test"]),
         shape=contents.schema.shape,
         classes=contents.schema.classes or (),
+        shared_samples=shared,
         reading=None if in_memory(contents) and not mapped(contents) else "from files, when it is needed",
     )
     return OpenedData(contents, facts)
@@ -151,6 +154,7 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
     if kind in BUNDLED or ":" in kind:
         return _without_files(dataset, kind, folder)
     place = place_of(dataset, folder)
+    refuse_shared_files(dataset, place)
     if kind in _READERS:
         module, _, reader = _READERS[kind].partition(":")
         found: Format = getattr(importlib.import_module(f"velodrome_runner.data.{module}"), reader)(dataset, place)

@@ -66,6 +66,7 @@ def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -
         "splits": {name: len(source) for name, source in contents.splits.items()},
         "validation": facts.validation_samples,
         "bytes": sum(source.nbytes for source in contents.splits.values()),
+        "shared": facts.shared_samples,
         "digest": contents.digest,
         "reading": facts.reading,
         "manifest": prepared,

@@ -8,14 +8,10 @@ the speaker, whose recordings stay in one split wherever fractions or the trial'
 
 from __future__ import annotations
 
-import io
-import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,18 +23,11 @@ from velodrome_runner.data.contents import Samples, Schema
 from velodrome_runner.data.format import Description, corrupt, divided, invalid, missing
 from velodrome_runner.data.listed import Folders, ListedFiles, digests_of, encoded, entries_of
 from velodrome_runner.data.manifest import kept_manifest
+from velodrome_runner.data.wav import decoded
 
 _SOUNDS = Files("sound", (".wav",), without=("_background_noise_",))
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 _MARK = "_nohash_"
-_FULL_SCALE = 32_768.0  # of 16 bits
-# Of RIFF: where its chunks begin, how long the head of one is, and the tags of plain and extensible PCM.
-_FIRST_CHUNK, _CHUNK_HEAD = 12, 8
-_PCM, _EXTENSIBLE = b"\x01\x00", b"\xfe\xff"
-_PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
-_FIX = "convert it to 16-bit PCM with one channel"
-
-Waveform = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -106,56 +95,6 @@ def read_speech_commands(dataset: Dataset, place: Path) -> SoundFolders:
         entries_of(place, names, assigned, kept),
         *_numbered_speakers(names, assigned),
     )
-
-
-def decoded(content: bytes, path: Path, rate: int) -> Waveform:
-    """The samples (length,) of a WAV file's content, from -1 to 1.
-
-    Raises:
-        ConfigurationError: DatasetCorrupt or DatasetInvalid, it is no whole file of the declared kind.
-    """
-    if not content:
-        raise corrupt(f"{path} is empty: get it again, or remove it")
-    try:
-        with wave.open(io.BytesIO(_plain(content))) as file:
-            channels, width, found, count = file.getparams()[:4]
-            frames = file.readframes(count)
-    except (wave.Error, EOFError, RuntimeError) as error:
-        if (content[:4], content[8:12]) != (b"RIFF", b"WAVE"):
-            raise corrupt(f"{path} is no WAV file: replace or remove it") from error
-        if isinstance(error, wave.Error):
-            raise invalid(f"{path} is a WAV file that can't be read ({error}): {_FIX}, or get it again") from error
-        raise corrupt(f"{path} is cut off in its header: get it again, or remove it") from error
-    if channels != 1:
-        raise invalid(f"{path} has {channels} channels, and a sound has one: {_FIX}")
-    if width != 2:
-        raise invalid(f"{path} has {8 * width} bits a sample, and a sound has 16: {_FIX}")
-    if found != rate:
-        raise invalid(
-            f"{path} has {found:,} samples a second, and the data have {rate:,}: write spec.dataset.sampleRate if all "
-            "files are so, or convert this one"
-        )
-    if len(frames) < width * count:
-        raise corrupt(
-            f"{path} ends after {len(frames) // width:,} of its {count:,} samples: get it again, or remove it"
-        )
-    if not count:
-        raise invalid(f"{path} has no samples: record it again, or remove it")
-    return np.frombuffer(frames, dtype=np.int16).astype(np.float32) / np.float32(_FULL_SCALE)
-
-
-def _plain(content: bytes) -> bytes:
-    """The file with the plain tag of PCM if it has the extensible one, which `wave` knows from Python 3.12 on alone.
-
-    Of the chunk `fmt `, bytes 8 and 9 are the tag, and 32 to 47 the GUID of what an extensible file really has.
-    """
-    at = _FIRST_CHUNK
-    while at + _CHUNK_HEAD <= len(content) and content[at : at + 4] != b"fmt ":
-        size = int.from_bytes(content[at + 4 : at + _CHUNK_HEAD], "little")
-        at += _CHUNK_HEAD + size + size % 2
-    if content[at + 8 : at + 10] != _EXTENSIBLE or content[at + 32 : at + 48] != _PCM_GUID:
-        return content
-    return content[: at + 8] + _PCM + content[at + 10 :]
 
 
 def speaker_of(name: str) -> str:

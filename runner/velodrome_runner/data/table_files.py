@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from velodrome.spec import DatasetSplits
+from velodrome.vocabulary import JSON_LINES
 from velodrome_runner.data.format import UNREADABLE, corrupt, invalid, missing
 
 # What stands for a missing value in a CSV file: what pandas takes for one, and the archives' question mark.
@@ -30,7 +31,7 @@ _FOREIGN = (
     (b"\x1f\x8b", "compressed: unpack it, or call it NAME.csv.gz"),
 )
 _JSON = ('{"', "[{", "[\n", "{\n")  # how files of JSON begin
-JSON_LINES = (".jsonl", ".jsonl.gz")
+_LINES = tuple(f"{suffix}{packed}" for suffix in JSON_LINES for packed in ("", ".gz"))
 _SEPARATORS = (",", ";", "\t", "|")
 _BLOCK_BYTES = 64 * 2**20  # a row must fit in a block
 
@@ -52,11 +53,16 @@ class Rows:
         """Words for the place of a row: its line in a CSV file, which is read again, or else its number."""
         for path, count in self.files:
             if row < count:
-                if not self.lines or path.name.lower().endswith(JSON_LINES):
+                if not self.lines or is_json_lines(path):
                     return f"row {row + 1} of {path}"
                 return f"line {_line(path, row)} of {path}"
             row -= count
         raise IndexError(row)
+
+
+def is_json_lines(path: Path) -> bool:
+    """Whether a file has an object a line, by its name."""
+    return path.name.lower().endswith(_LINES)
 
 
 def read_csv(path: Path) -> pa.Table:
@@ -169,7 +175,7 @@ def _file(path: Path, kind: str) -> Path:
 
 
 def _suffixes(kind: str) -> tuple[str, ...]:
-    found = {"Parquet": (".parquet",), "Documents": (".csv", ".csv.gz", *JSON_LINES)}
+    found = {"Parquet": (".parquet",), "Documents": (".csv", ".csv.gz", *_LINES)}
     return found.get(kind, (".csv", ".csv.gz"))
 
 

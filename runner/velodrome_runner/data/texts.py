@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from velodrome.vocabulary import TOKENS, WINDOW, Tokens
 from velodrome_runner.data.characters import Characters, Numbers, blocks, bytes_of, narrowest, pieces_of, sizes_of
 from velodrome_runner.data.contents import Samples, Schema, TokenWindows
 from velodrome_runner.data.format import Description, invalid, missing, one
+from velodrome_runner.data.overlap import APART
 
 _BYTES = tuple(f"{value:#04x}" for value in range(256))
 _SHARE = 0.1  # of a known text: to validate, and to test
@@ -81,6 +83,9 @@ def read_text(dataset: Dataset, place: Path) -> RunningText:
         return _text(dataset, _by_position(_stored(place, dataset, characters), dataset), characters)
     parts = {name: path for name, path in files.model_dump().items() if path is not None}
     streams = {name: _stored(place / path, dataset, characters) for name, path in parts.items()}
+    for (name, first), (other, second) in combinations(streams.items(), 2):
+        if np.array_equal(first.numbers, second.numbers):
+            raise invalid(f"{first.where} and {second.where} ({name}, {other}) have the same text: {APART}")
     if "validation" not in streams and dataset.validation_fraction:
         streams |= _validated(streams["train"], dataset.validation_fraction)
     return _text(dataset, streams, characters)
