@@ -19,7 +19,7 @@ from velodrome_runner.ranks import Ranks
 from velodrome_runner.settings import Settings
 
 # Ranks ask the first one whether to save about this often, in seconds of training, and a few times between two
-# checkpoints. To ask takes about a millisecond, and makes a GPU finish its queued work.
+# checkpoints. Each question makes all of them wait for the first one, and a GPU finish its queued work.
 _ASK_SECONDS = 1.0
 _ASKS_BETWEEN = 4
 # How much more steps may be made until the next question than since the last one: the first steps tell little.

@@ -22,6 +22,7 @@ from velodrome.store import Store
 _RUNS = Path("/var/tmp/velodrome-runs")  # noqa: S108 - what the volume of this test shows
 EPOCHS = 20
 LOSSES = 3
+OBJECTS = (("persistentvolumeclaim", "runs"), ("persistentvolume", "velodrome-runs"))
 COMPLETION = "batch.kubernetes.io/job-completion-index"
 
 
@@ -33,10 +34,12 @@ def claim(installed: Kube) -> Iterator[str]:
     _RUNS.mkdir(exist_ok=True)
     os.chown(_RUNS, 65532, 65532)
     _RUNS.chmod(0o2775)  # as `fsGroup` makes the root of a volume: folders that are made in it have its group
+    for kind, each in OBJECTS:  # that of the test before may be on its way out, and would be taken for a new one
+        installed("delete", kind, each, "--ignore-not-found", "--wait=true", "--timeout=120s")
     installed.apply(*bound("velodrome-runs", "runs", _RUNS, "ReadWriteMany"))
     yield "runs"
-    installed("delete", "persistentvolumeclaim", "runs", "--wait=false")
-    installed("delete", "persistentvolume", "velodrome-runs", "--wait=false")
+    for kind, each in OBJECTS:
+        installed("delete", kind, each, "--wait=false")
     shutil.rmtree(_RUNS)
 
 

@@ -69,14 +69,12 @@ class Group:
     nodes: int
     name: str
 
-    def write(self, budget: dict[str, Any], **artifacts: Any) -> None:
+    def write(self, budget: dict[str, Any], training: dict[str, Any], **artifacts: Any) -> None:
         spec = {
             "dataset": {"name": "digits"},
             "preprocessing": {"augmentations": [{"name": "RandomCrop", "args": {"padding": 1}}]},
             "budget": budget,
-            "training": {
-                "batchSize": 32, "optimizer": {"name": "AdamW"}, "schedule": {"name": "Cosine"}, "emaDecay": 0.9
-            },
+            "training": {"batchSize": 32, "optimizer": {"name": "AdamW"}, **training},
             "evaluation": {"inference": {"batchSizes": [1], "minRunSeconds": 0.01}},
             "entries": [{"name": "one", "model": {"name": "together_models:Unhurried", "args": {"seconds": 0.005}}}],
             "trials": {"repeats": 1},
@@ -128,18 +126,21 @@ class Group:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "budget"),
-    [(2, {"maxEpochs": 5}), (3, {"maxEpochs": 99, "maxSteps": 200})],
+    ("nodes", "budget", "training"),
+    [
+        (2, {"maxEpochs": 5}, {"accumulateBatches": 2, "earlyStopping": {"metric": "accuracy", "patience": 4}}),
+        (3, {"maxEpochs": 99, "maxSteps": 200}, {"schedule": {"name": "Cosine"}, "emaDecay": 0.9}),
+    ],
     ids=["two-epochs", "three-steps"],
 )
 def test_any_of_them_may_be_killed_and_the_end_has_the_bits_of_an_undisturbed_trial(
-    tmp_path: Path, warm: Process, port: int, nodes: int, budget: dict[str, Any]
+    tmp_path: Path, warm: Process, port: int, nodes: int, budget: dict[str, Any], training: dict[str, Any]
 ) -> None:
     whole = Group(tmp_path / "whole", warm, port, nodes, f"whole{nodes}")
-    whole.write(budget)
+    whole.write(budget, training)
     expected = whole.end("only")
     group = Group(tmp_path / "lost", warm, port, nodes, f"lost{nodes}")
-    group.write(budget, checkpointSeconds=0.1)
+    group.write(budget, training, checkpointSeconds=0.1)
     draw = random.Random(nodes)  # noqa: S311 - for a test
     victims = [number % nodes for number in range(LOSSES)]
     draw.shuffle(victims)

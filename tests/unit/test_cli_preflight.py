@@ -326,6 +326,26 @@ def test_pods_of_one_trial_need_a_claim_that_all_may_mount(check: Checker, mode:
     assert found["fix"] == words
 
 
+@pytest.mark.parametrize(
+    ("artifacts", "volume", "warned"),
+    [
+        ({"checkpointSeconds": 60}, None, True),
+        ({"weights": True}, {"mountPath": "/scratch/artifacts", "emptyDir": {}}, True),
+        ({"weights": True}, {"mountPath": "/scratch/artifacts", "persistentVolumeClaim": {"claimName": "out"}}, False),
+        ({"checkpointSeconds": 60, "claimName": "out"}, None, False),
+    ],
+)
+def test_what_is_lost_with_its_pod_is_told(
+    check: Checker, artifacts: dict[str, Any], volume: dict[str, Any] | None, *, warned: bool
+) -> None:
+    job = json.loads(json.dumps(JOB))
+    job["spec"]["artifacts"] = artifacts
+    if volume is not None:
+        job["spec"]["runner"]["volumes"].append({"name": "kept", **volume})
+    told = [each for each in check(world(), job)["volumes"] if "lost with their pod" in each["found"]]
+    assert [each["fix"] for each in told] == ["write spec.artifacts.claimName"] * warned
+
+
 def test_a_claim_that_waits_for_its_first_pod_is_ok(check: Checker) -> None:
     objects = world()
     instead(claim("datasets", "ReadOnlyMany", "Pending", "late"))(objects)

@@ -12,6 +12,7 @@ from velodrome.cli.cluster.preflight.needs import QUEUE_LABEL, ClaimedVolume, Na
 from velodrome.cli.cluster.preflight.quantities import quantity, shown
 from velodrome.machine.checks import Check
 from velodrome.spec import BenchmarkJob
+from velodrome.spec.volumes import ARTIFACTS_FOLDER
 from velodrome.text import command
 
 Raw = Mapping[str, Any]
@@ -25,8 +26,8 @@ _KEYS = "".join(_KEYS_OF.replace("PART", part) for part in ("data", "binaryData"
 
 
 def volume_checks(kubectl: Kubectl, namespace: str, job: BenchmarkJob, needs: PodNeeds) -> Iterator[Check]:
-    """Whether the claims are there and bound, whether all pods may mount them at once, and whether images may be
-    volumes.
+    """Whether the claims are there and bound, whether all pods may mount them at once, whether images may be volumes,
+    and whether what trials keep outlives their pods.
     """
     if any(volume.image is not None for volume in job.spec.runner.volumes or ()):
         yield _image_volumes(kubectl)
@@ -37,6 +38,18 @@ def volume_checks(kubectl: Kubectl, namespace: str, job: BenchmarkJob, needs: Po
             yield Check("volumes", "missing", words, "create it, or correct the name")
         else:
             yield _claim(kubectl, claim, found, needs)
+    if _lost_with_pods(job):
+        words = "spec.artifacts has no claimName: checkpoints and kept files are lost with their pod"
+        yield Check("volumes", "warning", words, "write spec.artifacts.claimName")
+
+
+def _lost_with_pods(job: BenchmarkJob) -> bool:
+    """Whether trials keep files where only their own pods can see them."""
+    artifacts = job.spec.artifacts
+    if artifacts is None or artifacts.claim_name is not None:
+        return False
+    lasting = (volume.mount_path for volume in job.spec.runner.volumes or () if volume.empty_dir is None)
+    return not any(f"{ARTIFACTS_FOLDER}/".startswith(f"{path}/") for path in lasting)
 
 
 def _image_volumes(kubectl: Kubectl) -> Check:
