@@ -26,6 +26,13 @@ def test_the_sentence_names_the_metric_and_both_values() -> None:
     assert seeds_differ(PARAMETERS, [310.0]) is None
 
 
+def test_weights_that_training_leaves_at_0_in_one_seed_make_no_other_model() -> None:
+    key = MetricKey.parse("nonzero_parameters")
+    assert seeds_differ(key, [122_490.0, 122_492.0]) is None
+    ranking = rank_objective(str(key), [row("unet", 122_490.0, 122_492.0), row("cnn", 900.0, 901.0)])
+    assert [one.entry for one in ranking.ranked] == ["cnn", "unet"]
+
+
 @pytest.mark.parametrize("name", [name for name, metric in CATALOGUE.items() if not metric.deterministic])
 def test_values_of_no_other_metric_say_so(name: str) -> None:
     parameters = ",".join(f"{one}=1" for one in CATALOGUE[name].requires)

@@ -392,7 +392,6 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "efficiency",
                 QUALITY_CONDITIONS,
                 "Number of trainable parameters that are not 0 after training and pruning.",
-                deterministic=True,  # seeds change the weights, and pruning sets a share of them to 0
             ),
             _cost(
                 "flops",
