@@ -21,7 +21,7 @@ from velodrome.spec import Dataset, Preprocessing, Training
 from velodrome_runner import evaluation, tasks
 from velodrome_runner.data import Contents, Samples, TokenWindows, characters, open_contents, whole
 from velodrome_runner.data.loading import read
-from velodrome_runner.data.windows import IGNORED
+from velodrome_runner.data.windows import IGNORED, gathered
 from velodrome_runner.preprocessing import ReadyWindows, prepare
 
 FRACTIONS = {"fractions": {"validation": 0.2, "test": 0.3}}
@@ -101,6 +101,8 @@ def test_windows_are_cut_as_in_a_table(length: int, size: int, kind: torch.dtype
         assert found.inputs["tokens"].is_contiguous()
         assert found.targets.is_contiguous()
     assert torch.equal(source.targets, table.targets)
+    on_a_gpu = gathered(stream, torch.tensor([1, 0]), size)
+    assert torch.equal(on_a_gpu, torch.stack([stream[1 : size + 1], stream[:size]]))
 
 
 @pytest.mark.parametrize("made", [True, False], ids=["on the device", "read when needed"])
@@ -316,6 +318,25 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").mkdir()
     with pytest.raises(ConfigurationError, match=r"there are no files in .*: put a text there"):
         read(job(), tmp_path)
+
+
+def test_a_folder_that_cant_be_read_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "closed/b", ".hidden/c"):
+        stored(tmp_path, RHYME * 9, f"text/{name}")
+    scandir, closed = os.scandir, ["closed", ".hidden"]
+
+    def guarded(path: str) -> Any:  # this test may run as root, who may read everything
+        if Path(path).name in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(
+        ConfigurationError, match=r"closed can't be read \(Permission denied\): correct its name or its"
+    ):
+        read(job(), tmp_path)
+    closed.remove("closed")
+    assert len(read(job(), tmp_path).splits) == 3
 
 
 def test_a_pipe_is_no_text_and_nobody_waits_for_it(tmp_path: Path) -> None:
