@@ -17,6 +17,7 @@ from pyarrow import parquet
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset
 from velodrome_runner.data import Contents, OpenedData, Samples, open_contents, whole
+from velodrome_runner.data.format import unreadable
 from velodrome_runner.data.loading import read
 
 FRACTIONS = {"fractions": {"test": 0.25}}
@@ -350,6 +351,12 @@ def test_a_packed_csv_is_read_as_it_is_unpacked(tmp_path: Path) -> None:
     for at in range(10, 60):
         (tmp_path / "t.csv.gz").write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
         refusal(tmp_path, source={"path": "t.csv.gz"})
+
+
+def test_a_file_that_may_not_be_read_needs_other_permissions() -> None:
+    refused = unreadable("t.csv", PermissionError(13, "Permission denied", "t.csv"))
+    assert str(refused) == "t.csv can't be read (Permission denied): correct its permissions"
+    assert str(unreadable("t.csv", EOFError("it ends"))) == "t.csv can't be read (it ends): get it again"
 
 
 @pytest.mark.parametrize(

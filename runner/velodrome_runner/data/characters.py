@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.data.format import corrupt, invalid
+from velodrome_runner.data.format import corrupt, invalid, unreadable
 from velodrome_runner.memory import fits
 
 Numbers = NDArray[np.integer[Any]]
@@ -89,7 +89,7 @@ def bytes_of(paths: list[Path]) -> tuple[Numbers, bool]:
                     raise corrupt(f"{path} was cut off while it was read: get it again")
             at += size
     except OSError as error:
-        raise _unreadable(error, error.filename or paths[0]) from error
+        raise unreadable(error.filename or paths[0], error) from error
     return found, False
 
 
@@ -111,7 +111,7 @@ def pieces_of(paths: list[Path]) -> Iterator[str]:
         try:
             yield from _decoded(path)
         except OSError as error:
-            raise _unreadable(error, path) from error
+            raise unreadable(path, error) from error
 
 
 def _decoded(path: Path) -> Iterator[str]:
@@ -146,7 +146,3 @@ def _decoded(path: Path) -> Iterator[str]:
 
 def _compressed(path: Path) -> ConfigurationError:
     return invalid(f"{path} is compressed: unpack it")
-
-
-def _unreadable(error: OSError, path: Path | str) -> ConfigurationError:
-    return corrupt(f"{path} can't be read ({error.strerror}): correct its permissions, or get it again")

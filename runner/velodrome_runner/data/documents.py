@@ -25,7 +25,16 @@ from velodrome.spec import Dataset, DatasetSplits
 from velodrome.vocabulary import MOST_WORDS
 from velodrome_runner.data.columns import flat, targets_of, text_of
 from velodrome_runner.data.contents import Schema, Tensors, Unpadded
-from velodrome_runner.data.format import UNREADABLE, Description, InMemory, corrupt, divided, invalid, samples_digest
+from velodrome_runner.data.format import (
+    UNREADABLE,
+    Description,
+    InMemory,
+    corrupt,
+    divided,
+    invalid,
+    samples_digest,
+    unreadable,
+)
 from velodrome_runner.data.ragged import Ragged
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
 from velodrome_runner.data.table_files import is_json_lines, named, opened, read_csv, read_rows
@@ -141,7 +150,7 @@ def _read_lines(path: Path) -> pa.Table:
             lines = ((at, line) for at, line in enumerate(file, start=1) if line.strip())
             tables = [_table(path, block) for block in iter(lambda: list(islice(lines, _ROWS_AT_ONCE)), [])]
     except UNREADABLE as error:
-        raise corrupt(f"{path} can't be read ({error}): get it again") from error
+        raise unreadable(path, error) from error
     if not tables:
         raise corrupt(f'{path} is empty: write an object a line, such as {{"text": …, "label": …}}')
     return pa.concat_tables(tables, promote_options="default")

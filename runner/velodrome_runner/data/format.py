@@ -12,6 +12,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -138,6 +139,12 @@ def invalid(message: str) -> ConfigurationError:
 def corrupt(message: str) -> ConfigurationError:
     """A file can't be read."""
     return ConfigurationError(message, "DatasetCorrupt")
+
+
+def unreadable(path: Path | str, error: BaseException) -> ConfigurationError:
+    """What to say of a file whose reading raised one of `UNREADABLE`, with the fix of that."""
+    fix = "correct its permissions" if isinstance(error, PermissionError) else "get it again"
+    return corrupt(f"{path} can't be read ({getattr(error, 'strerror', None) or error}): {fix}")
 
 
 def missing(message: str) -> ConfigurationError:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from velodrome.spec import DatasetSplits
 from velodrome.vocabulary import JSON_LINES
-from velodrome_runner.data.format import UNREADABLE, corrupt, invalid, missing
+from velodrome_runner.data.format import UNREADABLE, corrupt, invalid, missing, unreadable
 
 # What stands for a missing value in a CSV file: what pandas takes for one, and the archives' question mark.
 MISSING = (
@@ -184,7 +184,7 @@ def _encoding(path: Path) -> str:
         with opened(path, "rb") as file:
             start = file.read(4)
     except UNREADABLE as error:
-        raise corrupt(f"{path} can't be read ({_short(error)}): get it again") from error
+        raise unreadable(path, error) from error
     if not start:
         raise corrupt(f"{path} is empty: write a header and rows")
     for magic, what in _FOREIGN:
@@ -209,7 +209,7 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
     except UnicodeError as error:
         raise corrupt(f"{path} is no UTF-8 text ({_short(error)}): save it as UTF-8") from error
     except UNREADABLE as error:
-        raise corrupt(f"{path} can't be read ({_short(error)}): get it again") from error
+        raise unreadable(path, error) from error
     if text.lstrip().startswith(_JSON):
         raise corrupt(f"{path} is JSON: save it as CSV, or for Documents as NAME.jsonl, an object a line")
     csv.field_size_limit(2**31 - 1)
