@@ -162,6 +162,7 @@ def test_a_text_is_read_up_to_the_declared_length(tmp_path: Path) -> None:
         ("texts.jsonl", "\n", "texts.jsonl is empty: write an object a line"),
         ("texts.jsonl", b'{"text": "\xff"}', "line 1 of .*texts.jsonl is no UTF-8"),
         ("texts.jsonl", '{"text": "a"}\n{"text"', "line 2 of .*texts.jsonl is no JSON"),
+        ("texts.jsonl", '{"part": "train", "text": "a", "text": "b"}', "line 1 of .*two fields are called 'text'"),
         ("texts.jsonl", "[1]", "line 1 of .*texts.jsonl is no object"),
         ("texts.jsonl", '{"part": "train", "text": null, "label": 1}\n{"part": "test", "text": "a", "label": 1}',
          "row 1 of .*texts.jsonl has no word in the column text"),

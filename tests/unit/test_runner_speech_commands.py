@@ -72,6 +72,16 @@ def test_the_lists_name_two_splits_and_all_other_sounds_train(tmp_path: Path) ->
         ]
 
 
+@pytest.mark.parametrize(("before", "between", "end"), [("./", "/", "\n"), (".\\", "\\", "\r\n"), ("", "//", "\n\n")])
+def test_lists_may_name_files_as_other_programs_do(tmp_path: Path, before: str, between: str, end: str) -> None:
+    speech_commands(tmp_path / "words", 10)
+    usual = names(tmp_path)
+    for path in (tmp_path / "words").glob("*_list.txt"):
+        given = path.read_text().splitlines()
+        path.write_bytes("".join(f"{before}{line.replace('/', between)}{end}" for line in given).encode())
+    assert names(tmp_path) == usual
+
+
 def test_samples_are_those_of_the_file_with_silence_behind_them_or_cut(tmp_path: Path) -> None:
     speech_commands(tmp_path / "words", 10)
     short, long = tone(500, seconds=0.25), tone(700, seconds=1.5)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import lzma
 import math
 import os
 import tracemalloc
@@ -19,7 +21,7 @@ from velodrome.spec import Dataset, Preprocessing, Training
 from velodrome_runner import evaluation, tasks
 from velodrome_runner.data import Contents, Samples, TokenWindows, characters, open_contents, whole
 from velodrome_runner.data.loading import read
-from velodrome_runner.data.windows import IGNORED
+from velodrome_runner.data.windows import IGNORED, gathered
 from velodrome_runner.preprocessing import ReadyWindows, prepare
 
 FRACTIONS = {"fractions": {"validation": 0.2, "test": 0.3}}
@@ -99,6 +101,8 @@ def test_windows_are_cut_as_in_a_table(length: int, size: int, kind: torch.dtype
         assert found.inputs["tokens"].is_contiguous()
         assert found.targets.is_contiguous()
     assert torch.equal(source.targets, table.targets)
+    on_a_gpu = gathered(stream, torch.tensor([1, 0]), size)
+    assert torch.equal(on_a_gpu, torch.stack([stream[1 : size + 1], stream[:size]]))
 
 
 @pytest.mark.parametrize("made", [True, False], ids=["on the device", "read when needed"])
@@ -276,6 +280,8 @@ def test_the_digest_is_of_the_text_and_its_splits_and_not_of_the_windows(tmp_pat
         (b"fine \xff\xfe", {}, r"text is no UTF-8: byte 6 \(0xff\) begins no .* write spec.dataset.tokens: bytes"),
         (RHYME.encode("utf-16-le"), {}, r"text has the character U\+0000, at byte 2, as files of UTF-16 have: convert"),
         (b"half \xed\xa0\x80", {}, r"text is no UTF-8: byte 6 \(0xed\) begins no character"),
+        (gzip.compress(RHYME.encode() * 9), {}, "text is compressed: unpack it"),
+        (lzma.compress(RHYME.encode() * 9), {}, "text is compressed: unpack it"),
         (RHYME, {"window": 64}, r"the test split of .*text has 7 characters, and a window of 64 needs 65: .* smaller"),
         (RHYME * 9, {"splits": {"fractions": {"test": 0.001}}}, "the test split of .*text has no text, and a window"),
         ("a" * 70, {}, "has only the character 'a': a model has to choose"),
@@ -291,6 +297,8 @@ def test_the_digest_is_of_the_text_and_its_splits_and_not_of_the_windows(tmp_pat
         "no UTF-8",
         "UTF-16",
         "half a character",
+        "gzip",
+        "xz",
         "short",
         "empty split",
         "one character",
@@ -310,6 +318,25 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").mkdir()
     with pytest.raises(ConfigurationError, match=r"there are no files in .*: put a text there"):
         read(job(), tmp_path)
+
+
+def test_a_folder_that_cant_be_read_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "closed/b", ".hidden/c"):
+        stored(tmp_path, RHYME * 9, f"text/{name}")
+    scandir, closed = os.scandir, ["closed", ".hidden"]
+
+    def guarded(path: str) -> Any:  # this test may run as root, who may read everything
+        if Path(path).name in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(
+        ConfigurationError, match=r"closed can't be read \(Permission denied\): correct its name or its"
+    ):
+        read(job(), tmp_path)
+    closed.remove("closed")
+    assert len(read(job(), tmp_path).splits) == 3
 
 
 def test_a_pipe_is_no_text_and_nobody_waits_for_it(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from velodrome.errors import NotThere
 from velodrome.spec.wording import suggestion
 from velodrome.starting.draft import SCALED, FoundData, column_list, data_name, scalar, source_line
 from velodrome.text import counted, line
-from velodrome.vocabulary import JSON_LINES
+from velodrome.vocabulary import JSON_LINES, Tokens
 
 _ROWS = 20_000
+_PIECE = 2**20  # characters
 _NUMBERS_THAT_ARE_CLASSES = 20  # more different whole numbers than that are a value to predict
 _MISSING = frozenset({"", "NA", "NaN", "null", "None", "?"})
 
@@ -129,13 +130,9 @@ def text(path: Path) -> FoundData:
     if not files:
         raise NotThere("--text", line(f"{path}: there is no such file, and no folder with files"))
     try:
-        content = b"".join(each.read_bytes() for each in files)
+        count, tokens = _counted(files)
     except OSError as error:
         raise NotThere("--text", line(f"{error.filename} can't be read: {error.strerror}")) from error
-    try:
-        count, tokens = len(content.decode()), "characters"
-    except UnicodeDecodeError:
-        count, tokens = len(content), "bytes"
     return FoundData(
         title=data_name(path.resolve().stem),
         kind="text",
@@ -150,6 +147,18 @@ def text(path: Path) -> FoundData:
         facts=(line(f"{path.name}: {counted(len(files), 'file')}, {count:,} {tokens}; the next one is predicted."),),
         ranked="language-modelling",
     )
+
+
+def _counted(files: Sequence[Path]) -> tuple[int, Tokens]:
+    """The characters of files, of which a piece is in memory at a time; their bytes, if one is no UTF-8."""
+    count = 0
+    try:
+        for path in files:
+            with path.open(encoding="utf-8", newline="") as file:
+                count += sum(map(len, iter(lambda: file.read(_PIECE), "")))
+    except UnicodeDecodeError:
+        return sum(path.stat().st_size for path in files), "bytes"
+    return count, "characters"
 
 
 def is_labelled(path: Path) -> bool:

@@ -19,6 +19,8 @@ Numbers = NDArray[np.integer[Any]]
 
 AT_ONCE = 2**20  # bytes or numbers that are converted at a time, some of which need 8 bytes
 _LARGEST = 0x110000  # of the characters of Unicode, one more
+# How compressed files begin: those of gzip, zip, bzip2, xz and Zstandard.
+_PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _MARK = "\ufeff"  # which may begin a file
 
 
@@ -113,11 +115,14 @@ def pieces_of(paths: list[Path]) -> Iterator[str]:
 
 
 def _decoded(path: Path) -> Iterator[str]:
-    decoder, at, begins = codecs.getincrementaldecoder("utf-8")(), 0, True
+    decoder, at, begins, packed = codecs.getincrementaldecoder("utf-8")(), 0, True, False
     with path.open("rb") as file:
         while True:
             block = file.read(AT_ONCE)
+            packed = packed or (not at and block.startswith(_PACKED))
             if b"\0" in block:
+                if packed:
+                    raise _compressed(path)
                 raise invalid(
                     f"{path} has the character U+0000, at byte {at + block.index(0) + 1:,}, as files of UTF-16 have: "
                     "convert the file to UTF-8, or write spec.dataset.tokens: bytes"
@@ -126,6 +131,8 @@ def _decoded(path: Path) -> Iterator[str]:
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
+                if packed:
+                    raise _compressed(path) from error
                 raise invalid(
                     f"{path} is no UTF-8: byte {at - kept + error.start + 1:,} ({error.object[error.start]:#04x}) "
                     "begins no character; convert the file, or write spec.dataset.tokens: bytes"
@@ -135,6 +142,10 @@ def _decoded(path: Path) -> Iterator[str]:
             at += len(block)
             if not block:
                 break
+
+
+def _compressed(path: Path) -> ConfigurationError:
+    return invalid(f"{path} is compressed: unpack it")
 
 
 def _unreadable(error: OSError, path: Path | str) -> ConfigurationError:

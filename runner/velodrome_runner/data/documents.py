@@ -157,7 +157,7 @@ def _object(path: Path, line: int, content: bytes) -> dict[str, str | None]:
     if line == 1 and content.startswith(_PACKED):
         raise corrupt(f"{path} is compressed: unpack it, or call it NAME{path.suffix}.gz")
     try:
-        found: Any = json.loads(content.decode("utf-8-sig" if line == 1 else "utf-8"))
+        found: Any = json.loads(content.decode("utf-8-sig" if line == 1 else "utf-8"), object_pairs_hook=_once)
     except UnicodeDecodeError as error:
         raise corrupt(f"line {line} of {path} is no UTF-8 (byte {error.start + 1}): save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
@@ -167,6 +167,15 @@ def _object(path: Path, line: int, content: bytes) -> dict[str, str | None]:
     if not isinstance(found, dict):
         raise corrupt(f'line {line} of {path} is no object: write {{"text": …, "label": …}}')
     return {name: _plain(value) for name, value in found.items()}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON whose fields have names of their own. Raises ValueError where two have one name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"two fields are called {next(name for name in names if names.count(name) > 1)!r}")
+    return found
 
 
 def _whole(value: Any) -> bool:

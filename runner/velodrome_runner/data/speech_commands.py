@@ -8,6 +8,7 @@ the speaker, whose recordings stay in one split wherever fractions or the trial'
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,8 @@ def _by_lists(place: Path) -> Mapping[str, Sequence[tuple[str, str]]]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = path.read_text(encoding="utf-8-sig").replace("\\", "/").splitlines()
+        return [posixpath.normpath(line.strip()) if line.strip() else "" for line in lines]
     except FileNotFoundError as error:
         raise missing(
             f"there is no {path}: put the list of the sounds that test there, or write spec.dataset.splits, such as "

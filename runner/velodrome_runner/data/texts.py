@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -124,11 +125,22 @@ def _files(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise missing(f"there is no {place}: correct spec.dataset.source, or put a text there")
-    inside = (path for path in place.rglob("*") if path.is_file())
-    paths = sorted(path for path in inside if not any(part[0] == "." for part in path.relative_to(place).parts))
+    paths = sorted(_below(place))
     if not paths:
         raise missing(f"there are no files in {place}: put a text there")
     return paths
+
+
+def _below(place: Path) -> Iterator[Path]:
+    """The files below a folder, hidden ones aside. Raises OSError where a folder can't be read: its text would lack."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, folders, names in os.walk(place, onerror=refuse):
+        folders[:] = [name for name in folders if name[0] != "."]
+        paths = (Path(folder) / name for name in names if name[0] != ".")
+        yield from (path for path in paths if path.is_file())
 
 
 def _by_position(stream: _Stream, dataset: Dataset) -> dict[str, _Stream]:
