@@ -13,6 +13,10 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+# Threads of OpenMP that wait for each other sleep. By default they spin, which takes the CPUs from other tests and from
+# the thread that they wait for. It is read where torch is imported, here and in the processes of tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # A test says nothing about time, so a slow machine must not fail one; in CI the same examples are tried every time.
 settings.register_profile(
     "velodrome", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]

@@ -61,7 +61,7 @@ def test_a_process_that_may_use_one_cpu_computes_with_one_thread() -> None:
         "import torch\n"
         "print(torch.get_num_threads(), os.environ['OMP_NUM_THREADS'], os.environ['OMP_WAIT_POLICY'])"
     )
-    assert python(code, "taskset", "--cpu-list", str(cpu)) == "1 1 PASSIVE"
+    assert python(code, "env", "-u", "OMP_WAIT_POLICY", "taskset", "--cpu-list", str(cpu)) == "1 1 PASSIVE"
 
 
 def test_counting_threads_needs_no_torch() -> None:
