@@ -24,7 +24,7 @@ _HIDDEN: Final[Fields] = {
 _BOARD: Final[Fields] = {"board": ("text", "the board"), "objectives": ("list of Objective", "its objectives")}
 _DATA: Final[Fields] = {
     "job": ("text", "the job"),
-    "kind": ("text", "`images`, `sequences`, `table`, `text` or `documents`"),
+    "kind": ("text", "`images`, `sequences`, `table`, `text`, `documents`, `scenes` or `masks`"),
     "shape": ("list of count or null", "the shape of a sample"),
     "classes": ("list of text or null", "the classes; null for a number"),
     "tokens": ("count", "how many tokens a text has to choose from; 0 for other data"),
@@ -32,6 +32,7 @@ _DATA: Final[Fields] = {
     "splits": ("count by name", "the samples of each split"),
     "validation": ("count", "the samples of the training split that validate"),
     "bytes": ("count", "how many bytes the data take in memory"),
+    "shared": ("count or null", "test samples of texts with labels that train too; null if none was found"),
     "digest": ("text", "the digest of the data"),
     "reading": ("text or null", "how samples are read, where not from memory"),
     "manifest": ("text or null", "the file with the sizes and digests of a folder"),
