@@ -28,6 +28,18 @@ def test_a_result_is_accepted_and_read_back_as_it_was(store: Store, race: Race) 
     assert store.position(race.uid) == 7
 
 
+def test_a_list_of_trials_says_how_many_test_samples_train(store: Store, race: Race) -> None:
+    record = race.record(1)
+    assert record.result.dataset is not None
+    facts = record.result.dataset.model_copy(update={"shared_samples": 3})
+    record = record.model_copy(update={"result": record.result.model_copy(update={"dataset": facts})})
+
+    store.accept(race.uid, 7, [record])
+
+    assert store.records(race.uid) == [record]
+    assert store.trials(race.uid) == {1: TrialSummary(1, "mlp", 0, "Succeeded", None, 12.5, 0, shared_samples=3)}
+
+
 def test_a_trial_is_read_without_its_curves(store: Store, race: Race) -> None:
     store.accept(race.uid, 0, [race.record(0, epochs=50)])
 

@@ -68,6 +68,13 @@ def test_a_variant_that_trained_other_weights_than_its_base_is_noted_with_its_se
     assert noted(same, ["o", "y", "o"], of=None) == ""
 
 
+def test_test_samples_that_train_are_said_where_quality_is_ranked() -> None:
+    words = "1,200 test samples train too, so a model may remember the answers: remove them from a split"
+    assert said(ACCURACY, shared_samples=[0, 1200, 1200]) == words
+    assert said(ACCURACY, shared_samples=[1, 1, 1]).startswith("1 test sample trains too")
+    assert said(ACCURACY, shared_samples=[0, 0, 0]) == said(SPEED, shared_samples=[9, 9, 9]) == ""
+
+
 def test_a_disturbance_is_said_where_the_value_depends_on_speed() -> None:
     disturbed = ["", "the CPU was waited for", "another"]
     words = "2 of 3 trials were disturbed while they were measured: the CPU was waited for"

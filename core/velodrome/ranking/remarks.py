@@ -24,7 +24,8 @@ def remarks(
 ) -> dict[tuple[str, str], str]:
     """By job uid and entry, what to know of a row: why its entry got no more seeds, how it was tuned, which seeds came
     after the others were known, whether its values lie in two groups, whether a variant trained other weights than its
-    base, and which conditions of its trials did not hold. `trials` has those of each job, and `jobs` each job, by uid.
+    base, whether test samples train too, and which conditions of its trials did not hold. `trials` has those of each
+    job, and `jobs` each job, by uid.
 
     A deterministic metric depends on no seed and on no neighbour: of these remarks, it has how entries were tuned.
     """
@@ -45,6 +46,7 @@ def remarks(
             _grouped(key, row),
             _start(own),
             "" if base is None else _other_weights(own, by_entry[row.job_uid, base], base),
+            _shared(own) if key.metric.kind == "quality" else "",
             _disturbed(own) if depends_on_speed(key) else "",
         )
         said = [text for text in all_ if text]
@@ -132,6 +134,15 @@ def _other_weights(own: list[TrialSummary], of_base: Iterable[TrialSummary], bas
         return ""
     which = f"seed {differ[0]}" if len(differ) == 1 else f"seeds {write_spans(differ)}"
     return f"{which} trained other weights than those of {base}, so more than its optimize makes it differ"
+
+
+def _shared(trials: list[TrialSummary]) -> str:
+    """Whether test samples were found in the training split. The most of all trials, which have one data set."""
+    most = max((one.shared_samples for one in trials), default=0)
+    if not most:
+        return ""
+    which = "1 test sample trains" if most == 1 else f"{most:,} test samples train"
+    return f"{which} too, so a model may remember the answers: remove them from a split"
 
 
 def _disturbed(trials: list[TrialSummary]) -> str:

@@ -120,6 +120,7 @@ def parse_trial(index: int, text: bytes) -> TrialSummary:
         pretrained=bool(held.get("pretrained")),
         trained_weights=held.get("trained"),
         disturbed=held.get("disturbed", ""),
+        shared_samples=held.get("shared", 0),
     )
 
 

@@ -256,15 +256,19 @@ def _summary(record: TrialRecord) -> str:
     result, seconds = record.result, record.observed.run_seconds
     if seconds is None:
         seconds = max(0.0, (result.finished_at - result.started_at).total_seconds())
-    more: list[object] = [] if record.taken_from is None else [True]
-    if result.held is not None:
-        held = {
-            "weights": result.held.initial_weights,
-            "pretrained": result.held.pretrained,
-            "trained": result.held.trained_weights,
-            "disturbed": result.held.disturbed,
+    held, facts = result.held, result.dataset
+    found: dict[str, object] = {"shared": None if facts is None else facts.shared_samples}
+    if held is not None:
+        found |= {
+            "weights": held.initial_weights,
+            "pretrained": held.pretrained,
+            "trained": held.trained_weights,
+            "disturbed": held.disturbed,
         }
-        more = [record.taken_from is not None, {name: value for name, value in held.items() if value}]
+    known = {name: value for name, value in found.items() if value}
+    more: list[object] = [] if record.taken_from is None else [True]
+    if held is not None or known:
+        more = [record.taken_from is not None, known]
     return json.dumps([result.entry, result.seed, result.reason or "", seconds, *more])
 
 

@@ -70,7 +70,7 @@ class TrialSummary:
     `retries` counts the failed attempts before the accepted result; `taken_over` says that another job measured the
     trial. `initial_weights` is the digest of the weights that it started from, and `pretrained` says that they were
     given; `trained_weights` is the digest after training. `disturbed` says in words what disturbed the trial's
-    measuring; it is empty if nothing did.
+    measuring; it is empty if nothing did. `shared_samples` counts the test samples that were found to train too.
     """
 
     index: int
@@ -85,6 +85,7 @@ class TrialSummary:
     pretrained: bool = False
     trained_weights: str | None = None
     disturbed: str = ""
+    shared_samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
