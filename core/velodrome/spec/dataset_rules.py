@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, one_of, repeated
+from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, one_of, repeated, trainings
 from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.vocabulary import BUNDLED, COLUMNAR, DATASET_FIELDS, DATASETS, FORMAT_FIELDS, FORMATS
 
@@ -151,9 +151,6 @@ def _unvalidated(spec: Mapping[str, Any], dataset: Mapping[str, Any]) -> Iterato
     hint = "write a validationFraction, such as 0.1"
     if as_mapping(spec.get("budget")).get("target") is not None:
         yield Broken(("spec", "budget", "target"), "a target is looked for on the validation split", hint)
-    if as_mapping(spec.get("training")).get("earlyStopping") is not None:
-        yield Broken(("spec", "training", "earlyStopping"), "early stopping needs a validation split", hint)
-    for index, entry in enumerate(as_list(spec.get("entries"))):
-        if as_mapping(as_mapping(entry).get("training")).get("earlyStopping") is not None:
-            location: Location = ("spec", "entries", index, "training", "earlyStopping")
-            yield Broken(location, "early stopping needs a validation split", hint)
+    for place, training in trainings(spec):
+        if training.get("earlyStopping") is not None:
+            yield Broken((*place, "earlyStopping"), "early stopping needs a validation split", hint)

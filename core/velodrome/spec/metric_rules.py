@@ -17,7 +17,7 @@ from velodrome.metrics.catalogue import (
     unit_range,
 )
 from velodrome.metrics.declared import LONGEST_NAME, Declared
-from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, taken_names
+from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, taken_names, trainings
 from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.tasks import metric_named
 
@@ -95,12 +95,8 @@ def named_metrics(spec: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
     for index, name in enumerate(as_list(as_mapping(spec.get("evaluation")).get("metrics"))):
         yield ("spec", "evaluation", "metrics", index), name
     yield ("spec", "budget", "target", "metric"), as_mapping(as_mapping(spec.get("budget")).get("target")).get("metric")
-    trainings: list[tuple[Location, Any]] = [(("spec", "training"), spec.get("training"))]
-    entries = numbered(spec.get("entries"))
-    trainings += [(("spec", "entries", index, "training"), entry.get("training")) for index, entry in entries]
-    for here, training in trainings:
-        stopping = as_mapping(as_mapping(training).get("earlyStopping"))
-        yield (*here, "earlyStopping", "metric"), stopping.get("metric")
+    for here, training in trainings(spec):
+        yield (*here, "earlyStopping", "metric"), as_mapping(training.get("earlyStopping")).get("metric")
 
 
 def declared_names(spec: Mapping[str, Any]) -> list[str]:

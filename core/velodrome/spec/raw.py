@@ -41,6 +41,13 @@ def numbered(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
     return ((index, item) for index, item in enumerate(as_list(value)) if isinstance(item, Mapping))
 
 
+def trainings(spec: Mapping[str, Any]) -> Iterator[tuple[Location, Mapping[str, Any]]]:
+    """Every `training`: that of the job, and those of its entries, with their places."""
+    yield ("spec", "training"), as_mapping(spec.get("training"))
+    for index, entry in numbered(spec.get("entries")):
+        yield ("spec", "entries", index, "training"), as_mapping(entry.get("training"))
+
+
 def repeated(values: list[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
     """The texts and numbers that occur earlier in the list, with their positions."""
     seen: set[Any] = set()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from velodrome.metrics.catalogue import CATALOGUE
 from velodrome.spec.metric_rules import named_metrics
-from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered
+from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, trainings
 from velodrome.spec.wording import Location, close_match, suggestion
 from velodrome.tasks import DEFAULT, TASKS, TaskRow, inferred, kind_of, metric_named, model_kinds, task_of
 from velodrome.vocabulary import MODEL_ARGS, PREPROCESSING_KINDS, DataKind
@@ -96,13 +96,10 @@ def _kept(spec: Mapping[str, Any], row: TaskRow) -> Iterator[Broken]:
 
 
 def _smoothed(spec: Mapping[str, Any], row: TaskRow) -> Iterator[Broken]:
-    entries = ((("spec", "entries", index), entry) for index, entry in numbered(spec.get("entries")))
-    places: Iterable[tuple[Location, Mapping[str, Any]]] = ((("spec",), spec), *entries)
-    for place, of in () if row.smooths else places:
-        regularization = as_mapping(as_mapping(of.get("training")).get("regularization"))
-        if regularization.get("labelSmoothing"):
+    for place, training in () if row.smooths else trainings(spec):
+        if as_mapping(training.get("regularization")).get("labelSmoothing"):
             takers = ", ".join(name for name, each in TASKS.items() if each.smooths)
-            here: Location = (*place, "training", "regularization", "labelSmoothing")
+            here: Location = (*place, "regularization", "labelSmoothing")
             yield Broken(here, f"labelSmoothing is for {takers}, and not for {row.name}", "leave it out")
 
 
