@@ -15,10 +15,9 @@ import pytest
 
 from tests.integration.test_ranks import WARMER, port
 from tests.integration.test_runner_process import Attempt, Process, wait_until
-from tests.integration.test_runner_resuming import noted
+from tests.integration.test_runner_resuming import noted, write_trial
 from velodrome import keys
 from velodrome.results.records import TrialResult
-from velodrome.spec import BenchmarkJob
 
 __all__ = ["port"]  # a fixture
 
@@ -70,20 +69,9 @@ class Group:
     name: str
 
     def write(self, budget: dict[str, Any], training: dict[str, Any], **artifacts: Any) -> None:
-        spec = {
-            "dataset": {"name": "digits"},
-            "preprocessing": {"augmentations": [{"name": "RandomCrop", "args": {"padding": 1}}]},
-            "budget": budget,
-            "training": {"batchSize": 32, "optimizer": {"name": "AdamW"}, **training},
-            "evaluation": {"inference": {"batchSizes": [1], "minRunSeconds": 0.01}},
-            "entries": [{"name": "one", "model": {"name": "together_models:Unhurried", "args": {"seconds": 0.005}}}],
-            "trials": {"repeats": 1},
-            "runner": {"nodes": self.nodes},
-            "artifacts": artifacts,
-        }  # fmt: skip
-        job = {"apiVersion": keys.API_VERSION, "kind": keys.KIND, "metadata": {"name": "j"}, "spec": spec}
-        self.folder.mkdir(exist_ok=True)
-        (self.folder / "job.json").write_text(BenchmarkJob.model_validate(job).model_dump_json(), encoding="utf-8")
+        model = {"name": "together_models:Unhurried", "args": {"seconds": 0.005}}
+        runner = {"nodes": self.nodes}
+        write_trial(self.folder, model, training, budget=budget, runner=runner, artifacts=artifacts)
 
     @property
     def kept(self) -> Path:

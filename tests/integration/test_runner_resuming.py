@@ -65,19 +65,23 @@ def warm(home: Path) -> Iterator[Process]:
 
 
 def write_job(folder: Path, budget: dict[str, Any], **artifacts: Any) -> None:
-    spec = {
+    model = {"name": "unhurried_models:Unhurried", "args": {"seconds": 0.01}}
+    training = {"schedule": {"name": "Cosine"}, "emaDecay": 0.9}
+    write_trial(folder, model, training, budget=budget, artifacts={"weights": True, **artifacts})
+
+
+def write_trial(folder: Path, model: dict[str, Any], training: dict[str, Any], **spec: Any) -> None:
+    """A job of one trial, whose data are augmented at random, in a folder that is made."""
+    whole = {
         "dataset": {"name": "digits"},
         "preprocessing": {"augmentations": [{"name": "RandomCrop", "args": {"padding": 1}}]},
-        "budget": budget,
-        "training": {"batchSize": 32, "optimizer": {"name": "AdamW"}, "schedule": {"name": "Cosine"}, "emaDecay": 0.9},
+        "training": {"batchSize": 32, "optimizer": {"name": "AdamW"}, **training},
         "evaluation": {"inference": {"batchSizes": [1], "minRunSeconds": 0.01}},
-        "entries": [
-            {"name": "one", "model": {"name": "unhurried_models:Unhurried", "args": {"seconds": 0.01}}}
-        ],
+        "entries": [{"name": "one", "model": model}],
         "trials": {"repeats": 1},
-        "artifacts": {"weights": True, **artifacts},
-    }  # fmt: skip
-    document = {"apiVersion": "velodrome.dev/v1alpha1", "kind": "BenchmarkJob", "metadata": {"name": "j"}, "spec": spec}
+        **spec,
+    }
+    document = {"apiVersion": keys.API_VERSION, "kind": keys.KIND, "metadata": {"name": "j"}, "spec": whole}
     folder.mkdir()
     (folder / "job.json").write_text(BenchmarkJob.model_validate(document).model_dump_json(), encoding="utf-8")
 
